@@ -1,0 +1,8 @@
+"""What is measured while a network trains: thin adapters over ``metrics``."""
+
+from callbacks.adversarial_robustness import AdversarialRobustness
+from callbacks.dataset_properties import DatasetProperties
+from callbacks.probe import Probe
+from callbacks.representation_dimension import RepresentationDimension
+
+__all__ = ["AdversarialRobustness", "DatasetProperties", "Probe", "RepresentationDimension"]

@@ -1,0 +1,107 @@
+"""d_data and K_F of the images that a network is trained on."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from callbacks.probe import Images, Probe, Readings, Subject, readings
+from metrics import EstimatorName, InputError, intrinsic_dimension, label_sharpness
+
+_CACHE_VERSION = 1  # raise when a measured value changes its meaning
+
+
+class DatasetProperties(Probe):
+    """Logs intrinsic dimension and label sharpness of the training images, at every epoch.
+
+    They depend on the data alone: they are computed once and kept on disk under a fingerprint of pixels, labels and
+    options. Two sets are measured: the training subset (``data/…``) and the reference sample (``data_ref/…``),
+    which is the same for every training size and network.
+
+    Logged: ``d_mle``, ``d_twonn`` (see :func:`metrics.intrinsic_dimension`), ``K_F``, ``K_F_per_pixel``
+    (:func:`metrics.label_sharpness`), each with ``_stderr`` where known, and the counts ``n_images``,
+    ``n_duplicates`` and ``n_conflicts``.
+
+    Args:
+        estimators: Estimators of intrinsic dimension.
+        k: Neighbours per point of the estimator mle.
+        max_samples: Images per sample for label sharpness; null takes all.
+        trials: Samples over which label sharpness is averaged, where a sample is not the whole set.
+        seed: Seed of the samples.
+        cache_dir: Where measured values are kept; default .properties in the folder of all runs.
+        every_n_epochs: Log after every so many epochs.
+
+    Raises:
+        InputError: Too few images for k, or any other condition of the two functions.
+    """
+
+    def __init__(
+        self,
+        estimators: Sequence[EstimatorName] = ("mle", "twonn"),
+        k: int = 20,
+        max_samples: int | None = 1000,
+        trials: int = 10,
+        seed: int = 0,
+        cache_dir: str | None = None,
+        every_n_epochs: int = 1,
+    ) -> None:
+        super().__init__(every_n_epochs)
+        if trials < 1:
+            raise InputError(f"trials={trials} is out of range: choose 1 or more")
+        self.estimators = tuple(estimators)
+        self.k = k
+        self.max_samples = max_samples
+        self.trials = trials
+        self.seed = seed
+        self.cache_dir = cache_dir
+
+    def prepare(self, subject: Subject) -> None:
+        """Measures before training starts, so that unfit data stops a run early."""
+        self.measure(subject)
+
+    def measure(self, subject: Subject) -> Readings:
+        """Properties of the training subset and of the reference sample."""
+        folder = Path(self.cache_dir or Path(subject.trainer.default_root_dir) / ".properties")
+        found: Readings = {}
+        for prefix, images in (("data", subject.data.train_set), ("data_ref", subject.data.reference_set)):
+            values = self._cached(folder, images)
+            found |= {f"{prefix}/{name}": value for name, value in values.items()}
+        return found
+
+    def _cached(self, folder: Path, images: Images) -> Readings:
+        options = [_CACHE_VERSION, *self.estimators, self.k, self.max_samples, self.trials, self.seed]
+        name = "-".join([images.fingerprint, *map(str, options)])
+        file = folder / f"{name}.json"
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            file.unlink(missing_ok=True)  # torn by something other than this suite: measure anew
+        values = self._compute(images)
+        _write_atomically(file, json.dumps(values))
+        return values
+
+    def _compute(self, images: Images) -> Readings:
+        found: Readings = {"n_images": len(images)}
+        for estimator in self.estimators:
+            dimension = intrinsic_dimension(images.images, estimator=estimator, k=self.k)
+            found |= readings(f"d_{estimator}", dimension)
+            found["n_duplicates"] = dimension.n_dropped
+        sharpness = label_sharpness(
+            images.images, images.labels, max_samples=self.max_samples, trials=self.trials, seed=self.seed
+        )
+        found |= readings("K_F", sharpness)
+        found["K_F_per_pixel"] = sharpness.per_pixel
+        found["n_conflicts"] = sharpness.n_conflicts
+        return {name: float(value) for name, value in found.items()}
+
+
+def _write_atomically(file: Path, text: str) -> None:
+    """Several processes may measure the same images: the last rename wins, and no reader sees half a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:16]}-")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(beside, file)

@@ -1,0 +1,233 @@
+"""The base of everything that measures while a network trains, and leaves no trace in it."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from metrics import Estimate, InputError
+
+Readings = dict[str, float]
+
+
+class Images(Protocol):
+    """Labelled 8-bit images in memory."""
+
+    @property
+    def images(self) -> Tensor:
+        """``(n, C, H, W)`` uint8."""
+
+    @property
+    def labels(self) -> Tensor:
+        """``(n,)`` int64."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of pixels and labels."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+
+class Data(Protocol):
+    """What a data module must offer to be measured."""
+
+    @property
+    def train_set(self) -> Images:
+        """The training subset."""
+
+    @property
+    def val_set(self) -> Images:
+        """The validation images; may be empty."""
+
+    @property
+    def test_set(self) -> Images:
+        """The test images."""
+
+    @property
+    def reference_set(self) -> Images:
+        """The sample that stands for the whole data set."""
+
+
+class Network(Protocol):
+    """What a LightningModule must offer for its representation to be measured."""
+
+    @property
+    def depths(self) -> Mapping[str, float]:
+        """Relative depth of every layer."""
+
+    def depth_profile(self) -> list[str]:
+        """Layers for a profile over depth."""
+
+    def check_layers(self, layers: Iterable[str]) -> None:
+        """Refuse unknown layers."""
+
+    def features(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features ``(n, d)`` of images in [0, 1], per layer."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a network on a data set, somewhere in a run.
+
+    Attributes:
+        trainer: The trainer that runs.
+        model: The module it trains, without any wrapper; in eval mode while a probe measures.
+        data: Its data module.
+    """
+
+    trainer: Trainer
+    model: LightningModule
+    data: Data
+
+    @property
+    def network(self) -> Network:
+        """The model, as something whose layers can be read."""
+        return cast(Network, self.model)
+
+    @property
+    def evaluation_set(self) -> Images:
+        """Test images in ``test``; elsewhere validation images, or test images where there are none."""
+        testing = self.trainer.state.fn == TrainerFn.TESTING
+        return self.data.test_set if testing or not len(self.data.val_set) else self.data.val_set
+
+    def map_images(
+        self, images: Images, compute: Callable[[Tensor, Tensor, list[int]], Mapping[str, Tensor]], batch_size: int
+    ) -> dict[str, Tensor]:
+        """Compute something for every image, in order, whatever the number of processes.
+
+        Each process computes its share; the shares are gathered, repeats that fill up the last one dropped.
+
+        Args:
+            images: The images.
+            compute: Takes a batch ``(n, C, H, W)`` in [0, 1] in the model's own precision and on its
+                device, labels ``(n,)`` and positions, and returns tensors with one row per image.
+            batch_size: Images per call.
+
+        Returns:
+            The tensors of all images, on the CPU, the same on every process.
+        """
+        n, world, rank = len(images), self.trainer.world_size, self.trainer.global_rank
+        share = -(-n // world)
+        positions = (torch.arange(share) * world + rank) % n
+        parts: list[Mapping[str, Tensor]] = []
+        for batch in positions.split(batch_size):
+            pixels = images.images[batch].to(self.model.device).to(self.model.dtype) / 255
+            parts.append(compute(pixels, images.labels[batch].to(self.model.device), batch.tolist()))
+        result = {}
+        for name in parts[0]:
+            rows = torch.cat([part[name] for part in parts])
+            if world > 1:
+                gathered = cast(Tensor, self.model.all_gather(rows))
+                rows = gathered.transpose(0, 1).flatten(0, 1)[:n]
+            result[name] = rows.cpu()
+        return result
+
+
+class Probe(Callback):
+    """Measures something every few epochs of ``fit``, and once in ``validate`` and ``test``.
+
+    While a probe measures, the model is in eval mode and unaware of precision plugins and autocast, the
+    global random states are set aside, and gradients may flow even where Lightning forbids them. Afterwards,
+    also after an exception, every module has its own mode back. A run with probes ends with the same weights,
+    bit for bit, as a run without.
+
+    Args:
+        every_n_epochs: Measure after every so many epochs of training.
+
+    Raises:
+        InputError: every_n_epochs below 1.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        super().__init__()
+        if every_n_epochs < 1:
+            raise InputError(f"every_n_epochs={every_n_epochs} is out of range: choose 1 or more")
+        self.every_n_epochs = every_n_epochs
+        self.readings: Readings = {}
+        """The last measurement in full precision, by logged name."""
+
+    def prepare(self, subject: Subject) -> None:
+        """Check, before anything runs, that measuring will be possible."""
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> Readings:
+        """Measure once; return what to log. Called on every process, must return the same on each."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Runs :meth:`prepare` before anything else happens."""
+        if stage != "predict":
+            with _undisturbed(pl_module):
+                self.prepare(_subject(self, trainer, pl_module))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measures after training epochs; validation of the epoch is over by then."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._run(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measures in ``validate``; within ``fit`` the end of the training epoch is the moment."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._run(trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measures in ``test``."""
+        self._run(trainer, pl_module)
+
+    def _run(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        with _undisturbed(pl_module):
+            if trainer.world_size > 1:
+                # Running statistics differ between processes after the last step; the first one's are those
+                # that checkpoints and the next step use.
+                for buffer in pl_module.buffers():
+                    torch.distributed.broadcast(buffer, 0)
+            self.readings = self.measure(_subject(self, trainer, pl_module))
+        pl_module.log_dict(self.readings, sync_dist=trainer.world_size > 1)
+
+
+def readings(name: str, estimate: Estimate) -> Readings:
+    """The logged names of an estimate: the value, and its standard error where there is one.
+
+    Example:
+        >>> readings("data/d_mle", Estimate(value=7.5, stderr=0.2, n_used=500))
+        {'data/d_mle': 7.5, 'data/d_mle_stderr': 0.2}
+    """
+    entries = {name: estimate.value}
+    if estimate.stderr is not None:
+        entries[f"{name}_stderr"] = estimate.stderr
+    return entries
+
+
+@contextmanager
+def _undisturbed(module: LightningModule) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with (
+            isolate_rng(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(module.device.type, enabled=False),
+        ):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _subject(probe: Probe, trainer: Trainer, pl_module: LightningModule) -> Subject:
+    data = getattr(trainer, "datamodule", None)
+    missing = [name for name in ("train_set", "val_set", "test_set", "reference_set") if not hasattr(data, name)]
+    if missing:
+        raise InputError(
+            f"{type(probe).__name__} measures image sets, but the data module has no {', '.join(missing)}: "
+            "use a data module of this suite (TableDataModule for your own images)"
+        )
+    return Subject(trainer, pl_module, cast(Data, data))

@@ -1,0 +1,84 @@
+"""d_repr: how many degrees of freedom a network's representation of the training images has."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from callbacks.probe import Probe, Readings, Subject, readings
+from metrics import EstimatorName, InputError, intrinsic_dimension
+
+_PENULTIMATE = "penultimate"
+
+
+class RepresentationDimension(Probe):
+    """Logs the intrinsic dimension of the network's features of the training images.
+
+    ``repr/d_mle`` and ``repr/d_twonn`` are those of the penultimate layer (pooled); every other layer is
+    flattened and logged as ``repr/<layer>/d_mle`` with its relative depth as ``repr/<layer>/depth``. The
+    estimators are those of d_data, so that the two can be compared; see :func:`metrics.intrinsic_dimension`.
+
+    Args:
+        layers: Names of layers, or ``profile`` for the network's stages and its penultimate layer.
+        estimators: Estimators of intrinsic dimension.
+        k: Neighbours per point of the estimator mle.
+        max_samples: Use at most so many training images (a seeded choice); default all.
+        seed: Seed of that choice.
+        batch_size: Images per forward pass.
+        every_n_epochs: Measure after every so many epochs.
+
+    Raises:
+        InputError: Unknown layer, or too few training images for k.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[str] | Literal["profile"] = (_PENULTIMATE,),
+        estimators: Sequence[EstimatorName] = ("mle", "twonn"),
+        k: int = 20,
+        max_samples: int | None = None,
+        seed: int = 0,
+        batch_size: int = 100,
+        every_n_epochs: int = 1,
+    ) -> None:
+        super().__init__(every_n_epochs)
+        if isinstance(layers, str) and layers != "profile":
+            layers = (layers,)
+        self.layers = layers
+        self.estimators = tuple(estimators)
+        self.k = k
+        self.max_samples = max_samples
+        self.seed = seed
+        self.batch_size = batch_size
+
+    def prepare(self, subject: Subject) -> None:
+        """Checks the layers and the number of images."""
+        subject.network.check_layers(self._layers(subject))
+        available = min(len(subject.data.train_set), self.max_samples or len(subject.data.train_set))
+        if available <= self.k:
+            raise InputError(
+                f"{available} training images are too few for k={self.k} neighbours: raise n_train or lower k"
+            )
+
+    def measure(self, subject: Subject) -> Readings:
+        """Dimension of every chosen layer, one layer in memory at a time."""
+        found: Readings = {}
+        for layer in self._layers(subject):
+            features = subject.map_images(
+                subject.data.train_set,
+                lambda images, labels, positions, layer=layer: subject.network.features(images, [layer]),
+                self.batch_size,
+            )[layer]
+            prefix = "repr" if layer == _PENULTIMATE else f"repr/{layer}"
+            for estimator in self.estimators:
+                try:
+                    dimension = intrinsic_dimension(
+                        features, estimator=estimator, k=self.k, max_samples=self.max_samples, seed=self.seed
+                    )
+                except InputError as error:
+                    raise InputError(f"features of layer {layer!r}: {error}") from error
+                found |= readings(f"{prefix}/d_{estimator}", dimension)
+            if layer != _PENULTIMATE:
+                found[f"{prefix}/depth"] = subject.network.depths[layer]
+        return found
+
+    def _layers(self, subject: Subject) -> Sequence[str]:
+        return subject.network.depth_profile() if self.layers == "profile" else self.layers

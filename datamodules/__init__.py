@@ -1,0 +1,9 @@
+"""Image tables, tasks, splits and subsets; one small class per data set."""
+
+from datamodules.base import TableDataModule
+from datamodules.brain_slices import BrainSlices
+from datamodules.images import ImageSet
+from datamodules.mnist5k import MNIST5k
+from datamodules.tables import ImageTable, write_table
+
+__all__ = ["MNIST5k", "BrainSlices", "ImageSet", "ImageTable", "TableDataModule", "write_table"]

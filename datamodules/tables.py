@@ -1,0 +1,191 @@
+"""The image table: what every data set becomes, whatever its raw form."""
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics import InputError
+
+IMAGES = "images.npy"
+MANIFEST = "manifest.csv"
+Cell = str | int
+Row = Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Images of one size and a row of facts about each, on disk.
+
+    ``images.npy`` holds uint8 ``(N, C, H, W)`` and is memory-mapped. ``manifest.csv`` has one row per image: a
+    column per labelling (an integer, or blank where the image is not used under it), ``group`` (patient,
+    volume or lesion; unique where there is none) and ``source`` (where in the raw data it came from).
+
+    Attributes:
+        folder: Where the two files lie.
+        images: ``(N, C, H, W)`` uint8, read-only.
+        columns: Every column of the manifest, ``(N,)`` strings.
+    """
+
+    folder: Path
+    images: NDArray[np.uint8]
+    columns: Mapping[str, NDArray[np.str_]]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ImageTable":
+        """Map a table that was written by :func:`write_table`.
+
+        Raises:
+            InputError: No table there, or its two files contradict each other.
+        """
+        folder = Path(folder)
+        if not exists(folder):
+            raise InputError(f"no image table at {folder}: expected {IMAGES} and {MANIFEST} there")
+        try:
+            images = np.load(folder / IMAGES, mmap_mode="r")
+            with (folder / MANIFEST).open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                rows = list(reader)
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(f"the image table at {folder} cannot be read: {error}") from error
+        names = list(reader.fieldnames or [])
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError(f"{folder / IMAGES} holds {images.dtype} {images.shape}: expected uint8 (N, C, H, W)")
+        if len(rows) != len(images) or not len(rows):
+            raise InputError(f"{folder} has {len(images)} images but {len(rows)} manifest rows: write the table anew")
+        if "group" not in names:
+            raise InputError(f"{folder / MANIFEST} has no column 'group': it decides which images may be split")
+        columns = {name: np.array([row[name] or "" for row in rows], dtype=np.str_) for name in names}
+        return cls(folder, images, columns)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    @cached_property
+    def labellings(self) -> list[str]:
+        """Names of the columns that hold labels: integers or blanks, and at least one integer."""
+        return [
+            name
+            for name, cells in self.columns.items()
+            if name not in ("group", "source", "split") and any(cells) and all(not c or _is_integer(c) for c in cells)
+        ]
+
+    def labels(self, labelling: str) -> NDArray[np.int64]:
+        """Labels of all images under one labelling, ``(N,)``; −1 where the cell is blank.
+
+        Raises:
+            InputError: Unknown labelling, with those that there are, or a label below zero.
+        """
+        if labelling not in self.labellings:
+            raise InputError(f"{self.folder} has no labelling {labelling!r}: choose from {', '.join(self.labellings)}")
+        labels = np.array([int(cell) if cell else -1 for cell in self.columns[labelling]], dtype=np.int64)
+        negative = sum(cell.startswith("-") for cell in self.columns[labelling])
+        if negative:
+            raise InputError(
+                f"{negative} labels of {labelling!r} in {self.folder} are below zero: "
+                "labels are 0, 1, 2, …; leave the cell blank for an image that is not used"
+            )
+        return labels
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for the group of each image, ``(N,)``."""
+        return np.unique(self.columns["group"], return_inverse=True)[1].astype(np.int64)
+
+
+def exists(folder: str | Path) -> bool:
+    """Whether a whole table lies in a folder."""
+    return (Path(folder) / IMAGES).is_file() and (Path(folder) / MANIFEST).is_file()
+
+
+def write_table(folder: str | Path, samples: Iterable[tuple[NDArray[np.uint8], Row]]) -> ImageTable:
+    """Write an image table, streaming, all or nothing.
+
+    The table is written beside its place and renamed, so it is never seen half-written; if another process
+    finishes the same table first, that one stays.
+
+    Args:
+        folder: The table's folder; created, must not hold a table yet.
+        samples: Pairs of an image ``(C, H, W)`` uint8, all of one shape, and its manifest row, all
+            with the same columns, among them ``group``.
+
+    Returns:
+        The table, opened.
+
+    Raises:
+        InputError: No samples, images of different shapes or of another type, rows with different
+            columns, or a folder that cannot be written.
+
+    Example:
+        >>> pixels = np.zeros((1, 8, 8), dtype=np.uint8)
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     table = write_table(place + "/tiny", [(pixels, {"label": 0, "group": "a"})])
+        ...     table.images.shape, table.labels("label").tolist()
+        ((1, 1, 8, 8), [0])
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"cannot write an image table at {folder}: {error.strerror}") from error
+    try:
+        _write_files(beside, samples)
+        beside.chmod(0o755)
+        try:
+            os.rename(beside, folder)
+        except OSError:
+            if not exists(folder):
+                raise InputError(f"{folder} exists and is no image table: move it away first") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return ImageTable.open(folder)
+
+
+def _write_files(folder: Path, samples: Iterable[tuple[NDArray[np.uint8], Row]]) -> None:
+    shape: tuple[int, ...] | None = None
+    names: list[str] = []
+    count = 0
+    with (
+        (folder / IMAGES).open("wb") as images,
+        (folder / MANIFEST).open("w", newline="", encoding="utf-8") as manifest,
+    ):
+        writer = csv.writer(manifest)
+        for image, row in samples:
+            if shape is None:
+                if image.dtype != np.uint8 or image.ndim != 3:
+                    raise InputError(f"images are {image.dtype} {image.shape}: expected uint8 (C, H, W)")
+                if "group" not in row:
+                    raise InputError(f"rows have the columns {', '.join(row)}: 'group' is missing")
+                shape, names = image.shape, list(row)
+                _write_header(images, 0, shape)
+                writer.writerow(names)
+            if image.shape != shape or image.dtype != np.uint8:
+                raise InputError(f"image {count} is {image.dtype} {image.shape}, the first was uint8 {shape}")
+            if list(row) != names:
+                raise InputError(f"row {count} has the columns {', '.join(row)}, the first had {', '.join(names)}")
+            images.write(np.ascontiguousarray(image).tobytes())
+            writer.writerow(row.values())
+            count += 1
+        if shape is None:
+            raise InputError("no images: an image table needs at least one")
+        images.seek(0)
+        _write_header(images, count, shape)
+
+
+def _write_header(file: object, count: int, shape: tuple[int, ...]) -> None:
+    # NumPy pads this header so that the first axis can grow in place.
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _is_integer(cell: str) -> bool:
+    return cell.removeprefix("-").isdecimal()

@@ -1,0 +1,48 @@
+"""The task: which classes are told apart."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics import InputError
+
+Classes = Sequence[int | Sequence[int]]
+"""One entry per class of the task: a label of the table, or several that are taken together."""
+
+
+def task_labels(labels: NDArray[np.int64], classes: Classes | None, name: str) -> NDArray[np.int64]:
+    """Turn the labels of a table into those of a task.
+
+    Args:
+        labels: Labels of all images, −1 where an image is not used.
+        classes: Entry i becomes label i of the task; None keeps every label that occurs, in order.
+        name: What the labels are called in messages.
+
+    Returns:
+        Label of each image under the task in 0 … len(classes) − 1; −1 where it takes no part.
+
+    Raises:
+        InputError: Fewer than two classes, a class that does not exist, or one named twice.
+
+    Example:
+        >>> task_labels(np.array([3, 8, 1, 3]), [8, 3], "digits").tolist()
+        [1, 0, -1, 1]
+        >>> task_labels(np.array([0, 4, 9, 7]), [[0, 4], [7, 9]], "digits").tolist()
+        [0, 0, 1, 1]
+    """
+    present = np.unique(labels[labels >= 0]).tolist()
+    members = present if classes is None else list(classes)
+    groups = [[int(m)] if isinstance(m, int) else [int(x) for x in m] for m in members]
+    if len(groups) < 2 or not all(groups):
+        raise InputError(f"classes={members} of {name}: a task needs at least two classes; there are {present}")
+    flat = [label for group in groups for label in group]
+    for label in flat:
+        if label not in present:
+            raise InputError(f"class {label} does not exist in {name}: choose from {present}")
+        if flat.count(label) > 1:
+            raise InputError(f"class {label} is named twice in classes={members}: every class belongs to one side")
+    result = np.full(len(labels), -1, dtype=np.int64)
+    for i, group in enumerate(groups):
+        result[np.isin(labels, group)] = i
+    return result

@@ -1,0 +1,293 @@
+"""The commands that train and evaluate, on top of Lightning's own command line."""
+
+import csv
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from callbacks import Probe
+from datamodules import TableDataModule
+from lightning_app.grids import Block, check_grids
+from lightning_app.loggers import EpochLog, WandbLogger
+from lightning_app.parser import SuiteParser
+from lightning_app.quiet import silence_libraries
+from lightning_app.record import Record, make_record, read_record, write_record
+from lightning_app.run import Config, Run, make_run, write_text
+from lightning_app.seeding import SeededEpochs
+from lightning_app.terminal import ProgressLine, show_record
+from metrics import InputError
+from models import ImageClassifier, default_batch_size
+
+_TRAINER_DEFAULTS = {
+    "max_epochs": 100,  # the paper's
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+
+def run_command(argv: Sequence[str]) -> None:
+    """Run fit, validate, test or predict with the given command line."""
+    silence_libraries()
+    SuiteCLI(
+        ImageClassifier,
+        TableDataModule,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        seed_everything_default=0,
+        trainer_defaults=_TRAINER_DEFAULTS,
+        parser_class=SuiteParser,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        args=list(argv),
+    )
+
+
+class SuiteCLI(LightningCLI):
+    """Lightning's command line, with a record for every run."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds where records go, and the grids that `sweep` reads."""
+        parser.add_argument("--name", type=str, default="default", help="Experiment that the run belongs to.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all records.")
+        parser.add_argument("--rerun", type=bool, default=False, help="Delete the run's record and start it anew.")
+        parser.add_argument("--grids", type=dict[str, list[Block]], default={}, help="Named grids, for `sweep`.")
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.input_shape", "model.input_shape", apply_on="instantiate")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and what of Lightning's methods they decide themselves."""
+        decided = {"verbose", "weights_only", "return_predictions"}
+        return {command: skipped | decided for command, skipped in LightningCLI.subcommands().items()}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the command line."""
+        self.config = parser.parse_args(args)
+
+    def before_instantiate_classes(self) -> None:
+        """Fills in what depends on two parts at once, and identifies the run."""
+        options = self.config[self.subcommand]
+        if options.data.init_args.batch_size is None:
+            options.data.init_args.batch_size = default_batch_size(options.model.backbone)
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        check_grids(options.grids, config)
+        for key in ("config", "grids"):
+            config.pop(key, None)
+        self._config: Config = config
+        self._run = make_run(options.runs, options.name, str(self.subcommand), config)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the record, the checkpoint and the progress line to what was configured."""
+        configured = self.config_init[self.subcommand].trainer
+        callbacks: list[Callback] = _listed(configured.callbacks)
+        loggers: list[Any] = [] if isinstance(configured.logger, bool) else _listed(configured.logger)
+        callbacks.append(SeededEpochs())
+        if configured.enable_progress_bar is not False:
+            callbacks.append(ProgressLine())
+        if configured.enable_checkpointing is not False:
+            callbacks.append(
+                ModelCheckpoint(
+                    dirpath=self._run.checkpoint.parent,
+                    filename=self._run.checkpoint.stem,
+                    enable_version_counter=False,
+                    save_on_train_epoch_end=True,
+                )
+            )
+        self._log = EpochLog(self._run)
+        return super().instantiate_trainer(
+            callbacks=callbacks,
+            logger=[self._log, *loggers],
+            default_root_dir=configured.default_root_dir or self.config[self.subcommand].runs,
+            **kwargs,
+        )
+
+    def fit(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Trains, tests the final weights, and writes the record; continues where an earlier start broke off."""
+        if self.trainer.fast_dev_run:
+            self.trainer.fit(**options)
+            return
+        if self.config.fit.rerun:
+            shutil.rmtree(self._run.folder, ignore_errors=True)
+        earlier = read_record(self._run)
+        if earlier is not None:
+            show_record(earlier, [*self._pointers(), ("train again", "the same command with --rerun true")])
+            return
+        if self._run.checkpoint.is_file():
+            ckpt_path = str(self._run.checkpoint)
+            print(f"continuing from {ckpt_path}", file=sys.stderr)
+        _check_checkpoint(ckpt_path)
+        with _Recorded(self) as recorded:
+            self.trainer.fit(ckpt_path=ckpt_path, weights_only=True, **options)
+            recorded.raise_if_interrupted()
+            if len(self.datamodule.test_set):
+                self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+                recorded.raise_if_interrupted()
+            recorded.finish()
+
+    def validate(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Measures a checkpoint on the validation images and writes a record of that."""
+        self._evaluate(self.trainer.validate, ckpt_path, options)
+
+    def test(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Measures a checkpoint on the test images and writes a record of that."""
+        self._evaluate(self.trainer.test, ckpt_path, options)
+
+    def predict(self, ckpt_path: str | None = None, **options: Any) -> None:
+        """Writes the class probabilities of the test images to predictions.csv."""
+        if self.trainer.world_size > 1:
+            raise InputError("predict runs on one device: add --trainer.devices 1")
+        options |= {"ckpt_path": self._trained(ckpt_path), "weights_only": True, "return_predictions": True}
+        self._run.create_folder()
+        batches = self.trainer.predict(**options)
+        probabilities = torch.cat([torch.as_tensor(batch) for batch in batches or []])
+        images = self.datamodule.test_set
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["row", "label", *(f"p{i}" for i in range(probabilities.shape[1]))])
+        for row, label, p in zip(images.rows.tolist(), images.labels.tolist(), probabilities.tolist(), strict=True):
+            writer.writerow([row, label, *p])
+        file = self._run.folder / "predictions.csv"
+        write_text(file, text.getvalue())
+        print(file)
+
+    def _evaluate(self, method: Any, ckpt_path: str | None, options: dict[str, Any]) -> None:
+        options |= {"ckpt_path": self._trained(ckpt_path), "weights_only": True, "verbose": False}
+        with _Recorded(self) as recorded:
+            method(**options)
+            recorded.raise_if_interrupted()
+            recorded.finish()
+
+    def _trained(self, ckpt_path: str | None) -> str:
+        """The given checkpoint, or the one that `fit` with the same options wrote."""
+        if ckpt_path is None:
+            options = self.config[self.subcommand]
+            config = {key: value for key, value in self._config.items() if key in _FIT_KEYS} | {"ckpt_path": None}
+            trained = make_run(options.runs, options.name, "fit", config).checkpoint
+            if not trained.is_file():
+                raise InputError(
+                    f"no weights: `fit` with the same options has not left {trained}; "
+                    "run it first, or give a checkpoint with --ckpt_path"
+                )
+            ckpt_path = str(trained)
+        _check_checkpoint(ckpt_path)
+        return ckpt_path
+
+    def _pointers(self) -> list[tuple[str, str]]:
+        """Where to look next, most useful first."""
+        pointers = [("record", os.path.relpath(self._run.result))]
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                pointers += logger.pointers()
+        return pointers
+
+
+class _Recorded:
+    """Around a run: its folder before, its record after, its loggers closed in any case."""
+
+    def __init__(self, cli: SuiteCLI) -> None:
+        self.cli = cli
+        self.run: Run = cli._run
+        self.trainer = cli.trainer
+        self.started = datetime.now(UTC)
+        self.clock = time.monotonic()
+
+    def __enter__(self) -> "_Recorded":
+        if self.trainer.is_global_zero:
+            self.run.create_folder()
+            for logger in self.trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    data = self.cli.datamodule
+                    title = f"{self.cli.model.backbone.name} {data.name} N={len(data.train_set)}"
+                    logger.attach(self.run, self.cli._log.rows, title)
+                logger.log_hyperparams(self.run.config)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.close(exit_code=0 if kind is None else 1)
+        if isinstance(error, SystemExit) and self.trainer.interrupted:
+            # Lightning turns Ctrl-C into an exit with code 1.
+            raise KeyboardInterrupt from error
+
+    def raise_if_interrupted(self) -> None:
+        if self.trainer.interrupted:
+            raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        numbers: dict[str, float] = {}
+        for row in self.cli._log.rows:
+            numbers |= row
+        numbers.pop("epoch", None)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
+            if isinstance(callback, Probe):
+                numbers |= callback.readings  # in full precision; loggers see float32
+        record = make_record(self.run, self._facts(), numbers)
+        write_record(self.run, record)
+        show_record(record, self.cli._pointers())
+
+    def _facts(self) -> Record:
+        data, model, trainer = self.cli.datamodule, self.cli.model, self.trainer
+        return {
+            "command": str(self.cli.subcommand),
+            "backbone": model.backbone.name,
+            "data": data.name,
+            "domain": data.domain,
+            "labelling": data.labelling,
+            "classes": None if data.classes is None else [c if isinstance(c, int) else list(c) for c in data.classes],
+            "num_classes": data.num_classes,
+            "n_train": len(data.train_set),
+            "n_val": len(data.val_set),
+            "n_test": len(data.test_set),
+            "n_reference": len(data.reference_set),
+            "channels": data.input_shape[0],
+            "image_size": data.input_shape[1],
+            "batch_size": data.batch_size,
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "seed": self.run.config.get("seed_everything"),
+            "split_seed": data.split_seed,
+            "subset_seed": data.subset_seed,
+            "precision": str(trainer.precision),
+            "devices": trainer.world_size,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self.clock, 3),
+        }
+
+
+_FIT_KEYS = ("seed_everything", "trainer", "model", "data")
+
+
+def _listed(value: Any) -> list[Any]:
+    """None, one or several, as a list."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _check_checkpoint(path: str | None) -> None:
+    """Refuse, before anything is written, a file that is no checkpoint of this project."""
+    if path is None:
+        return
+    if not Path(path).is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        known = "architecture" in content
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise InputError(f"{path} is no readable checkpoint: {str(error).splitlines()[0]}") from error
+    if not known:
+        raise InputError(f"{path} does not say which network it holds: it is not a checkpoint of this project")

@@ -1,0 +1,213 @@
+"""Where logged numbers go: one row per epoch in metrics.csv, and the same to Weights & Biases."""
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_app.run import METRICS, Run, write_text
+
+Row = dict[str, float]
+Mode = Literal["auto", "online", "offline", "disabled"]
+
+_INIT_TIMEOUT = 20.0  # seconds that a start may wait for the server
+_FINISH_TIMEOUT = 120.0  # seconds that an end may wait for it; what is left stays on disk for `wandb sync`
+
+
+class EpochLog(Logger):
+    """Writes ``metrics.csv``: one row per epoch, every logged number a column.
+
+    What is logged at different moments of an epoch ends in the same row, and an epoch that is
+    run again after an interruption replaces its row. The file is rewritten atomically.
+
+    Args:
+        run: The run whose record this is.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+        self._file = run.folder / METRICS
+        self._rows: dict[int, Row] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self._run.name
+
+    @property
+    def version(self) -> str:
+        """The run's id."""
+        return self._run.run_id
+
+    @property
+    def save_dir(self) -> str:
+        """Folder of all records."""
+        return str(self._run.folder.parent.parent)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows so far, in order of epochs."""
+        if self._rows is None:
+            self._rows = {}
+            if self._file.is_file():
+                with self._file.open(newline="", encoding="utf-8") as stream:
+                    for cells in csv.DictReader(stream):
+                        row = {name: float(cell) for name, cell in cells.items() if cell}
+                        self._rows[int(row["epoch"])] = row
+        return [self._rows[epoch] for epoch in sorted(self._rows)]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Adds numbers to the row of their epoch."""
+        if "epoch" not in metrics:
+            return
+        _ = self.rows
+        assert self._rows is not None
+        self._rows.setdefault(int(metrics["epoch"]), {}).update({k: float(v) for k, v in metrics.items()})
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration is a file of its own."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the file."""
+        if not self._rows:
+            return
+        names = dict.fromkeys(["epoch", *sorted({name for row in self.rows for name in row})])
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: int(v) if k == "epoch" else v for k, v in row.items()} for row in self.rows)
+        write_text(self._file, text.getvalue())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes the file a last time."""
+        self.save()
+
+
+class WandbLogger(LightningWandbLogger):
+    """Mirrors a run to Weights & Biases, with epochs as the x-axis of every panel.
+
+    The run's W&B id is its run id, so that starting it again continues it. The local record is the truth:
+    a server that cannot be reached costs one line and never stops a run.
+
+    Args:
+        project: W&B project.
+        mode: auto logs online when an account is configured (`wandb login`) and offline otherwise; the
+            environment variable WANDB_MODE overrides it.
+        entity: W&B user or team; default the account's own.
+        group: Name under which W&B groups runs; default the experiment's name.
+        tags: Tags of the run.
+    """
+
+    def __init__(
+        self,
+        project: str = "intrinsic-scaling",
+        mode: Mode = "auto",
+        entity: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+    ) -> None:
+        super().__init__(project=project, entity=entity, group=group, tags=tags)
+        self._mode = mode
+        self._run: Run | None = None
+        self._earlier: list[Row] = []
+
+    def attach(self, run: Run, earlier: list[Row], title: str) -> None:
+        """Say which run is logged.
+
+        Args:
+            run: The run.
+            earlier: Rows of epochs before an interruption. Syncing a second offline segment overwrites the
+                first at the server, so the second starts with a copy of them.
+            title: Display name.
+        """
+        self._run = run
+        self._earlier = earlier
+        self._wandb_init |= {"id": run.run_id, "name": title, "dir": str(run.folder)}
+        self._wandb_init["group"] = self._wandb_init.get("group") or run.name
+        self._id, self._name, self._save_dir = run.run_id, title, str(run.folder)
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run, started on first use, on the first process only."""
+        if rank_zero_only.rank != 0:
+            return super().experiment
+        if self._experiment is None:
+            mode, why = self._choose_mode()
+            try:
+                self._experiment = self._start(mode)
+            except wandb.errors.Error as error:
+                why = f"W&B cannot be reached ({_first_line(error)}): logging offline"
+                self._experiment = self._start("offline")
+            if why:
+                print(why, file=sys.stderr)
+        return self._experiment
+
+    def pointers(self) -> list[tuple[str, str]]:
+        """How to look at the run."""
+        if self._run is None or self._experiment is None:
+            return []
+        if not getattr(self._experiment, "offline", False):
+            url = getattr(self._experiment, "url", None)
+            return [("dashboard", url)] if url else []
+        folder = os.path.relpath(os.path.dirname(self._experiment.dir))
+        return [("browse", f"wandb leet {folder}"), ("upload", f"wandb sync {folder}")]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Adds numbers to the row of their epoch; the row is sent once training of the epoch is complete."""
+        complete = "train/loss" in metrics or "test/loss" in metrics
+        self.experiment.log(dict(metrics), commit=complete)
+
+    @rank_zero_only
+    def close(self, exit_code: int) -> None:
+        """Finish the run, so that the next one in this process starts its own."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=exit_code)
+
+    def _choose_mode(self) -> tuple[str, str]:
+        """The mode to start in, and a line for the user where it is not the one asked for."""
+        mode = os.environ.get("WANDB_MODE") or self._mode
+        if mode not in ("auto", "online"):
+            return mode, ""
+        try:
+            if wandb.login(prompt=False):
+                return "online", ""
+        except wandb.errors.Error as error:
+            return "offline", f"W&B cannot be reached ({_first_line(error)}): logging offline"
+        if mode == "online":
+            return "offline", "W&B has no account here (`wandb login` sets one up): logging offline"
+        return "offline", ""
+
+    def _start(self, mode: str) -> Any:
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            init_timeout=_INIT_TIMEOUT,
+            finish_timeout=_FINISH_TIMEOUT,
+        )
+        resume = "allow" if mode == "online" else None
+        experiment = wandb.init(
+            **{**self._wandb_init, "mode": mode, "resume": resume, "reinit": "create_new"}, settings=settings
+        )
+        experiment.define_metric("epoch")
+        experiment.define_metric("*", step_metric="epoch")
+        if mode == "offline":
+            for row in self._earlier:
+                experiment.log(row)
+        return experiment
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,95 @@
+"""Entry point: answers at once, imports the heavy parts only for the command that needs them."""
+
+import difflib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_COMMANDS = {
+    "fit": "train a network, measure it as it trains, test it, and write its record",
+    "validate": "measure a checkpoint on the validation images",
+    "test": "measure a checkpoint on the test images",
+    "predict": "class probabilities of the test images",
+}
+
+_HELP = """\
+usage: lightning COMMAND [options]
+
+Measures how intrinsic properties of an image data set decide generalisation and robustness:
+trains timm networks on natural and radiology images and logs intrinsic dimension (d_data,
+d_repr), label sharpness (K_F) and robustness to FGSM and PGD as they train.
+
+commands:
+{commands}
+
+Start here:
+  lightning fit --config experiments.yaml
+  lightning fit --config experiments.yaml --model.backbone vgg13 --data BrainSlices
+  lightning fit --help          what can be set
+
+Records go to runs/<name>/<run_id>/. Started again with the same options, a run that was
+interrupted continues, and one that has finished shows its result.
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run one command.
+
+    Args:
+        args: Command line without the program's name; default that of the process.
+
+    Raises:
+        SystemExit: With code 2 after a user's mistake, 130 after Ctrl-C.
+    """
+    argv = list(sys.argv[1:] if args is None else args)
+    _refuse_shadowed_packages()
+    command = argv[0] if argv else ""
+    if command in ("", "-h", "--help", "help"):
+        width = max(map(len, _COMMANDS))
+        listed = "\n".join(f"  {name:<{width}}  {what}" for name, what in _COMMANDS.items())
+        print(_HELP.format(commands=listed), file=sys.stdout if command else sys.stderr)
+        if not command:
+            sys.exit(2)
+        return
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"intrinsic-scaling {version('intrinsic-scaling')}")
+        return
+    if command not in _COMMANDS:
+        near = difflib.get_close_matches(command, _COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_COMMANDS)}"
+        _fail(f"unknown command {command!r}: {hint}")
+    # Tips and banners of the libraries say nothing about the user's run.
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from lightning_app.cli import run_command
+    from metrics import InputError
+
+    try:
+        run_command(argv)
+    except InputError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _refuse_shadowed_packages() -> None:
+    """Stop where another package of the same name would be imported instead of ours."""
+    home = Path(__file__).resolve().parent.parent
+    for name in ("models", "datamodules", "callbacks", "metrics"):
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if found != home / name:
+            where = found or (list(spec.submodule_search_locations or ["?"])[0] if spec else "nowhere")
+            _fail(
+                f"package {name!r} is found at {where}, not at {home / name}: "
+                "start from another folder, or remove that package from the environment"
+            )
+
+
+def _fail(message: str) -> None:
+    print(f"lightning: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

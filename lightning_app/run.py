@@ -1,0 +1,128 @@
+"""A run's identity and its folder."""
+
+import copy
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metrics import InputError
+
+Config = dict[str, Any]
+
+CONFIG = "config.yaml"
+METRICS = "metrics.csv"
+RESULT = "result.json"
+LAST = "last.ckpt"
+
+_NOT_IDENTITY = (
+    # where things are kept, and how they are shown: no number depends on them
+    "config",
+    "grids",
+    "name",
+    "runs",
+    "rerun",
+    "verbose",
+    "data.init_args.table",
+    "trainer.default_root_dir",
+    "trainer.enable_checkpointing",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.profiler",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training (or evaluation) and where its record is kept.
+
+    Attributes:
+        name: The experiment that it belongs to.
+        run_id: Twelve hex digits: a stable hash of what defines the run.
+        folder: ``<runs>/<name>/<run_id>``.
+        config: The resolved configuration, runnable again.
+    """
+
+    name: str
+    run_id: str
+    folder: Path
+    config: Config
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint, written after every epoch."""
+        return self.folder / "checkpoints" / LAST
+
+    @property
+    def result(self) -> Path:
+        """The final record; there exactly when the run has finished."""
+        return self.folder / RESULT
+
+    def create_folder(self) -> None:
+        """Make the folder and write the configuration into it.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the runs folder {self.folder}: {error.strerror}; choose another with --runs"
+            ) from error
+
+
+def make_run(runs: str, name: str, command: str, config: Config) -> Run:
+    """Identify a run.
+
+    Args:
+        runs: Folder of all records.
+        name: Name of the experiment.
+        command: fit, validate, test or predict: each has a record of its own.
+        config: The resolved configuration.
+
+    Raises:
+        InputError: A name that is no plain folder name.
+
+    Example:
+        >>> a, b = (make_run("runs", "demo", "fit", {"model": {"backbone": x}}) for x in ("vgg13", "vgg16"))
+        >>> a.run_id == b.run_id, str(a.folder).startswith("runs/demo/")
+        (False, True)
+    """
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise InputError(f"name={name!r} is no plain folder name: choose letters, digits, - and _")
+    run_id = identity(command, config)
+    return Run(name, run_id, Path(runs) / name / run_id, config)
+
+
+def identity(command: str, config: Config) -> str:
+    """Twelve hex digits that differ when anything differs that a number depends on."""
+    defining = copy.deepcopy(config)
+    for key in _NOT_IDENTITY:
+        *parents, last = key.split(".")
+        place: Any = defining
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.pop(last, None)
+    for callback in (defining.get("trainer") or {}).get("callbacks") or []:
+        (callback.get("init_args") or {}).pop("cache_dir", None)
+    text = json.dumps([command, defining], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file so that it is seen whole or not at all, also after a crash."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(beside, file)

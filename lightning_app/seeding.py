@@ -1,0 +1,22 @@
+"""Random numbers of training as a function of seed, epoch and process."""
+
+import os
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class SeededEpochs(Callback):
+    """Seeds dropout and the like anew at the start of every training epoch.
+
+    What an epoch draws then depends on seed, epoch and process only: a run that is continued from a
+    checkpoint draws what it would have drawn without the interruption.
+    """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds torch's generators, on the CPU and on every device."""
+        seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything
+        if seed is not None:
+            entropy = [int(seed), trainer.current_epoch, trainer.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))

@@ -1,0 +1,201 @@
+"""The LightningModule that trains a backbone to classify images."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from metrics import InputError
+from models.backbones import PENULTIMATE, Backbone
+
+Batch = Mapping[str, Tensor]
+"""``image`` float (n, c, h, w) in [0, 1], ``label`` int64 (n,), ``index`` int64 (n,), −1 for padding."""
+
+_WEIGHT_DECAY = 1e-4
+_STAGES = ("train", "val", "test")
+
+
+def default_learning_rate(backbone: str) -> float:
+    """The paper's learning rate for Adam: 1e-4 for VGG, 1e-3 for every other family.
+
+    Example:
+        >>> default_learning_rate("vgg16"), default_learning_rate("resnet18")
+        (0.0001, 0.001)
+    """
+    return 1e-4 if backbone.startswith("vgg") else 1e-3
+
+
+class ImageClassifier(LightningModule):
+    """Trains a timm backbone from scratch with cross-entropy.
+
+    Args:
+        backbone: resnet18, resnet34, resnet50, vgg13, vgg16, vgg19, or any other timm model.
+        num_classes: Number of classes. On the command line the data set sets it.
+        input_shape: (channels, height, width) of the images. On the command line the data set sets it.
+        drop_rate: Dropout before the classifier; default 0.5 for VGG, 0 for others.
+        mean: Subtracted from pixels in [0, 1] inside the model.
+        std: Pixels are divided by it after that.
+        optimizer: Optimiser; default Adam with weight decay 1e-4 and learning rate 1e-3 (VGG: 1e-4).
+        lr_scheduler: Learning-rate schedule; default none.
+
+    Raises:
+        InputError: As :class:`models.backbones.Backbone`, or std that is not positive.
+
+    Example:
+        >>> model = ImageClassifier("test_resnet", num_classes=2, input_shape=(1, 32, 32))
+        >>> model(torch.zeros(4, 1, 32, 32)).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        num_classes: int = 2,
+        input_shape: tuple[int, int, int] = (3, 224, 224),
+        drop_rate: float | None = None,
+        mean: float = 0.5,
+        std: float = 0.5,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        if not std > 0:
+            raise InputError(f"std={std:g} is out of range: pixels are divided by it, choose std > 0")
+        self.architecture = {
+            "backbone": backbone,
+            "num_classes": num_classes,
+            "input_shape": list(input_shape),
+            "drop_rate": drop_rate,
+            "mean": mean,
+            "std": std,
+        }
+        self.backbone = Backbone(
+            backbone, num_classes=num_classes, input_shape=tuple(input_shape), drop_rate=drop_rate
+        )
+        self.mean, self.std = mean, std
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        # torchmetrics weigh by samples: exact over batches of any size and any number of processes.
+        self.scores = nn.ModuleDict()
+        for stage in _STAGES:
+            self.scores[f"{stage}/loss"] = MeanMetric()
+            self.scores[f"{stage}/acc"] = MulticlassAccuracy(num_classes, average="micro")
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> "ImageClassifier":
+        """Rebuild the model that a checkpoint holds, weights and all.
+
+        Args:
+            path: A checkpoint that a run of this project wrote; read with ``weights_only=True``.
+
+        Raises:
+            InputError: The file does not exist or is no such checkpoint.
+        """
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            model = cls(**checkpoint["architecture"])
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError) as error:
+            raise InputError(f"{path} is no checkpoint of this project: {error}") from error
+        model.load_state_dict(checkpoint["state_dict"])
+        return model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images.
+
+        Args:
+            images: ``(n, c, h, w)``, floating point in [0, 1].
+
+        Returns:
+            ``(n, num_classes)``.
+        """
+        logits: Tensor = self.backbone((images - self.mean) / self.std)
+        return logits
+
+    def features(self, images: Tensor, layers: Iterable[str] = (PENULTIMATE,)) -> dict[str, Tensor]:
+        """What the named layers make of images in [0, 1]; see :meth:`models.backbones.Backbone.features`."""
+        return self.backbone.features((images - self.mean) / self.std, layers)
+
+    @property
+    def depths(self) -> Mapping[str, float]:
+        """Relative depth of every layer; see :attr:`models.backbones.Backbone.depths`."""
+        return self.backbone.depths
+
+    def depth_profile(self) -> list[str]:
+        """Layers for a profile over depth; see :meth:`models.backbones.Backbone.depth_profile`."""
+        return self.backbone.depth_profile()
+
+    def check_layers(self, layers: Iterable[str]) -> None:
+        """Refuse unknown layers; see :meth:`models.backbones.Backbone.check_layers`."""
+        self.backbone.check_layers(layers)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean cross-entropy of the batch, in nats."""
+        logits = self(batch["image"])
+        losses = F.cross_entropy(logits.float(), batch["label"], reduction="none")
+        self._score("train", logits, losses, batch["label"])
+        return losses.mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds the batch to ``val/loss`` and ``val/acc``."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds the batch to ``test/loss`` and ``test/acc``."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities ``(n, num_classes)`` of the batch."""
+        probabilities: Tensor = self(batch["image"]).float().softmax(dim=1)
+        return probabilities[batch["index"] >= 0]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The given optimiser and schedule, or the paper's."""
+        if self.optimizer is None:
+            rate = default_learning_rate(self.backbone.name)
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY)
+        else:
+            optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        scheduler = self.lr_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "monitor": scheduler.monitor},
+            }
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to rebuild the network."""
+        checkpoint["architecture"] = self.architecture
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of another model.
+
+        Raises:
+            InputError: The checkpoint holds another network, and says which.
+        """
+        theirs = checkpoint.get("architecture")
+        if theirs is None:
+            raise InputError("the checkpoint does not say which network it holds: it is not from this project")
+        different = [key for key, ours in self.architecture.items() if theirs.get(key) != ours]
+        if different:
+            listed = ", ".join(f"{key}={theirs.get(key)} (here {self.architecture[key]})" for key in different)
+            raise InputError(f"the checkpoint is of another model: {listed}; give the options that it was trained with")
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        real = batch["index"] >= 0
+        logits, labels = self(batch["image"])[real], batch["label"][real]
+        self._score(stage, logits, F.cross_entropy(logits.float(), labels, reduction="none"), labels)
+
+    def _score(self, stage: str, logits: Tensor, losses: Tensor, labels: Tensor) -> None:
+        for name, inputs in ((f"{stage}/loss", (losses.detach(),)), (f"{stage}/acc", (logits.detach(), labels))):
+            self.scores[name].update(*inputs)
+            self.log(name, self.scores[name], on_step=False, on_epoch=True)
