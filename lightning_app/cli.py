@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from callbacks import Probe
 from datamodules import TableDataModule
 from lightning_app.grids import Block, check_grids
+from lightning_app.help import help_page
 from lightning_app.loggers import EpochLog, WandbLogger
 from lightning_app.parser import SuiteParser
 from lightning_app.quiet import silence_libraries
@@ -38,20 +39,37 @@ _TRAINER_DEFAULTS = {
 
 
 def run_command(argv: Sequence[str]) -> None:
-    """Run fit, validate, test or predict with the given command line."""
+    """Run fit, validate, test or predict with the given command line.
+
+    Raises:
+        InputError: The user's mistake, wherever it was found.
+    """
     silence_libraries()
-    SuiteCLI(
-        ImageClassifier,
-        TableDataModule,
-        subclass_mode_data=True,
-        save_config_callback=None,
-        seed_everything_default=0,
-        trainer_defaults=_TRAINER_DEFAULTS,
-        parser_class=SuiteParser,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-        args=list(argv),
-    )
+    if {"-h", "--help"} & set(argv[1:]):
+        print(help_page(argv[0]))
+        return
+    try:
+        SuiteCLI(
+            ImageClassifier,
+            TableDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=_TRAINER_DEFAULTS,
+            parser_class=SuiteParser,
+            parser_kwargs={"prog": "lightning"},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=["--help" if arg == "--help-all" else arg for arg in argv],
+        )
+    except Exception as error:
+        # The parser wraps what a class raises when it is instantiated.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 class SuiteCLI(LightningCLI):
@@ -83,7 +101,7 @@ class SuiteCLI(LightningCLI):
             options.data.init_args.batch_size = default_batch_size(options.model.backbone)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
         check_grids(options.grids, config)
-        for key in ("config", "grids"):
+        for key in ("config", "grids", "rerun"):
             config.pop(key, None)
         self._config: Config = config
         self._run = make_run(options.runs, options.name, str(self.subcommand), config)

@@ -37,15 +37,26 @@ def check_grids(grids: Mapping[str, list[Block]], config: Mapping[str, Any]) -> 
     known = set(_paths(config)) | {f"data.init_args.{name}" for name in _data_options()} | {"data"}
     for grid, blocks in grids.items():
         for block in blocks:
-            varied = {**{key: value for key, value in block.set.items()}, **block.product}
-            for key, values in varied.items():
-                keys = [key]
-                for value in values if key in block.product else [values]:
-                    keys += [f"{key}.{path}" for path in _paths(value)] if isinstance(value, dict) else []
-                for unknown in [k for k in keys if k not in known]:
-                    near = difflib.get_close_matches(unknown, known, n=2)
-                    hint = f"did you mean {' or '.join(near)}?" if near else "see `lightning fit --help`"
-                    raise InputError(f"grid {grid!r} varies {unknown!r}, which is no option: {hint}")
+            for key, values in [*block.product.items(), *((key, [value]) for key, value in block.set.items())]:
+                _check_option(grid, key, known)
+                for value in values:
+                    _check_value(grid, key, value, known)
+
+
+def _check_option(grid: str, option: str, known: set[str]) -> None:
+    if option not in known:
+        near = difflib.get_close_matches(option, known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see `lightning fit --help`"
+        raise InputError(f"grid {grid!r} varies {option!r}, which is no option: {hint}")
+
+
+def _check_value(grid: str, key: str, value: Any, known: set[str]) -> None:
+    if not isinstance(value, dict):
+        return  # the parser has turned a class and its options into a Namespace if they fit together
+    if key != "data" and "class_path" in value:
+        raise InputError(f"grid {grid!r}: {key} cannot be {value}: no such class, or it has no such options")
+    for path in _paths(value):
+        _check_option(grid, f"{key}.{path}", known)
 
 
 def _paths(config: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -123,14 +124,13 @@ def show_record(record: Record, pointers: Iterable[tuple[str, str]]) -> None:
     """
     console = Console(highlight=False)
     title = f"{record['backbone']} on {record['data']} · N = {record['n_train']} · {record['epochs']} epochs"
-    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
-    table.add_column("")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("± s.e.", justify="right", style="dim")
     table.add_column("", style="dim")
     for heading, rows in _sections(record):
         if rows:
-            table.add_section()
             table.add_row(f"[bold]{heading}[/bold]")
         for name, meaning in rows:
             stderr = record.get(f"{name}_stderr")
@@ -153,13 +153,13 @@ def _sections(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
             "properties",
             [
                 *chosen(
-                    ("data/d_mle", "intrinsic dimension of the training images (MLE)"),
-                    ("data/d_twonn", "the same by TwoNN"),
-                    ("data/K_F", "label sharpness of the training images, pixels in [0, 1]"),
-                    ("data_ref/d_mle", "intrinsic dimension of the reference sample"),
-                    ("data_ref/K_F", "label sharpness of the reference sample"),
-                    ("repr/d_mle", "intrinsic dimension of the representation (MLE)"),
-                    ("repr/d_twonn", "the same by TwoNN"),
+                    ("data/d_mle", "training images, MLE"),
+                    ("data/d_twonn", "training images, TwoNN"),
+                    ("data/K_F", "training images"),
+                    ("data_ref/d_mle", "reference sample, MLE"),
+                    ("data_ref/K_F", "reference sample"),
+                    ("repr/d_mle", "penultimate layer, MLE"),
+                    ("repr/d_twonn", "penultimate layer, TwoNN"),
                 ),
                 *((name, "") for name in depth),
             ],
@@ -167,7 +167,7 @@ def _sections(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             "loss and accuracy",
             chosen(
-                ("train/loss", "mean over the last epoch"),
+                ("train/loss", "mean over last epoch"),
                 ("train/acc", ""),
                 ("val/loss", ""),
                 ("val/acc", ""),
