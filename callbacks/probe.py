@@ -118,7 +118,8 @@ class Subject:
         share = -(-n // world)
         positions = (torch.arange(share) * world + rank) % n
         parts: list[Mapping[str, Tensor]] = []
-        for batch in positions.split(batch_size):
+        for start in range(0, share, batch_size):
+            batch = positions[start : start + batch_size]
             pixels = images.images[batch].to(self.model.device).to(self.model.dtype) / 255
             parts.append(compute(pixels, images.labels[batch].to(self.model.device), batch.tolist()))
         result = {}

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from callbacks.probe import Probe, Readings, Subject, readings
 from metrics import EstimatorName, InputError, intrinsic_dimension
 
@@ -62,11 +65,7 @@ class RepresentationDimension(Probe):
         """Dimension of every chosen layer, one layer in memory at a time."""
         found: Readings = {}
         for layer in self._layers(subject):
-            features = subject.map_images(
-                subject.data.train_set,
-                lambda images, labels, positions, layer=layer: subject.network.features(images, [layer]),
-                self.batch_size,
-            )[layer]
+            features = self._features(subject, layer)
             prefix = "repr" if layer == _PENULTIMATE else f"repr/{layer}"
             for estimator in self.estimators:
                 try:
@@ -79,6 +78,13 @@ class RepresentationDimension(Probe):
             if layer != _PENULTIMATE:
                 found[f"{prefix}/depth"] = subject.network.depths[layer]
         return found
+
+    def _features(self, subject: Subject, layer: str) -> Tensor:
+        def compute(images: Tensor, labels: Tensor, positions: list[int]) -> dict[str, Tensor]:
+            with torch.no_grad():
+                return subject.network.features(images, [layer])
+
+        return subject.map_images(subject.data.train_set, compute, self.batch_size)[layer]
 
     def _layers(self, subject: Subject) -> Sequence[str]:
         return subject.network.depth_profile() if self.layers == "profile" else self.layers

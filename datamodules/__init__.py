@@ -6,4 +6,4 @@ from datamodules.images import ImageSet
 from datamodules.mnist5k import MNIST5k
 from datamodules.tables import ImageTable, write_table
 
-__all__ = ["MNIST5k", "BrainSlices", "ImageSet", "ImageTable", "TableDataModule", "write_table"]
+__all__ = ["BrainSlices", "ImageSet", "ImageTable", "MNIST5k", "TableDataModule", "write_table"]

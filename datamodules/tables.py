@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +182,7 @@ def _write_files(folder: Path, samples: Iterable[tuple[NDArray[np.uint8], Row]])
         _write_header(images, count, shape)
 
 
-def _write_header(file: object, count: int, shape: tuple[int, ...]) -> None:
+def _write_header(file: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
     # NumPy pads this header so that the first axis can grow in place.
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(file, header)

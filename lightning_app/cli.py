@@ -133,7 +133,7 @@ class SuiteCLI(LightningCLI):
 
     def fit(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Trains, tests the final weights, and writes the record; continues where an earlier start broke off."""
-        if self.trainer.fast_dev_run:
+        if self.config.fit.trainer.fast_dev_run:
             self.trainer.fit(**options)
             return
         if self.config.fit.rerun:

@@ -68,5 +68,5 @@ def _paths(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _data_options() -> set[str]:
     """Options of every data set that comes with the suite."""
-    kinds = [TableDataModule, *TableDataModule.__subclasses__()]
+    kinds: list[type] = [TableDataModule, *TableDataModule.__subclasses__()]
     return {name for kind in kinds for name in inspect.signature(kind).parameters}

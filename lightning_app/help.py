@@ -86,7 +86,9 @@ def help_page(command: str) -> str:
 
 
 def _options_of(kind: type, prefix: str, skip: tuple[str, ...] = ()) -> Iterator[str]:
-    meaning = {p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(kind.__doc__ or "").params}
+    meaning = {
+        p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(kind.__doc__ or "").params
+    }
     for name, parameter in inspect.signature(kind).parameters.items():
         if name not in skip:
             default = "" if parameter.default in (None, inspect.Parameter.empty) else f" (default: {parameter.default})"

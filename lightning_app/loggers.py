@@ -10,7 +10,7 @@ from typing import Any, Literal
 import wandb
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_app.run import METRICS, Run, write_text
 
@@ -141,8 +141,8 @@ class WandbLogger(LightningWandbLogger):
     @property
     def experiment(self) -> Any:
         """The W&B run, started on first use, on the first process only."""
-        if rank_zero_only.rank != 0:
-            return super().experiment
+        if getattr(rank_zero_only, "rank", 0) != 0:
+            return super().experiment  # Lightning's stand-in, which swallows everything
         if self._experiment is None:
             mode, why = self._choose_mode()
             try:

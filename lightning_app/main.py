@@ -83,7 +83,7 @@ def _refuse_shadowed_packages() -> None:
         spec = importlib.util.find_spec(name)
         found = Path(spec.origin).resolve().parent if spec and spec.origin else None
         if found != home / name:
-            where = found or (list(spec.submodule_search_locations or ["?"])[0] if spec else "nowhere")
+            where = found or (next(iter(spec.submodule_search_locations or ["?"])) if spec else "nowhere")
             _fail(
                 f"package {name!r} is found at {where}, not at {home / name}: "
                 "start from another folder, or remove that package from the environment"

@@ -36,7 +36,8 @@ class SuiteParser(LightningArgumentParser):
 
 def own_classes() -> dict[str, type]:
     """The classes of this suite that a configuration can name, by name."""
-    return {kind.__name__: kind for base in (TableDataModule, Probe, Logger) for kind in _family(base)}
+    bases: list[type] = [TableDataModule, Probe, Logger]
+    return {kind.__name__: kind for base in bases for kind in _family(base)}
 
 
 def _explain(message: str, options: list[str]) -> str:

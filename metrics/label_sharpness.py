@@ -116,9 +116,7 @@ def _conflicting(rows: Tensor, y: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.array([len(labels_of[key]) > 1 for key in keys])
 
 
-def _balanced_sample(
-    y: NDArray[np.int64], max_samples: int | None, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _balanced_sample(y: NDArray[np.int64], max_samples: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
     """Indices of at most ``max_samples`` images, equally many per class where the classes allow it."""
     classes = np.unique(y)
     if max_samples is None:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import timm
 import torch
@@ -76,8 +76,7 @@ class Backbone(nn.Module):
             >>> Backbone("resnet18", num_classes=2, input_shape=(1, 32, 32)).depth_profile()
             ['act1', 'layer1', 'layer2', 'layer3', 'layer4', 'penultimate']
         """
-        stages = [stage["module"] for stage in self.network.feature_info if stage["module"] in self._depths]
-        return [*stages, PENULTIMATE]
+        return [*(name for name in _stages(self.network) if name in self._depths), PENULTIMATE]
 
     def check_layers(self, layers: Iterable[str]) -> None:
         """Refuse names that are no layer of this network.
@@ -117,13 +116,14 @@ class Backbone(nn.Module):
 
         modules = dict(self.network.named_modules())
         handles = [modules[name].register_forward_hook(keep(name)) for name in wanted if name != PENULTIMATE]
+        network: Any = self.network
         try:
-            maps = self.network.forward_features(images.contiguous(memory_format=torch.channels_last))
+            maps = network.forward_features(images.contiguous(memory_format=torch.channels_last))
             if PENULTIMATE in wanted:
-                pooled = self.network.forward_head(maps, pre_logits=True)
+                pooled = network.forward_head(maps, pre_logits=True)
                 found[PENULTIMATE] = pooled.detach().float().flatten(1)
             elif len(found) < len(wanted):
-                self.network.forward_head(maps)
+                network.forward_head(maps)
         finally:
             for handle in handles:
                 handle.remove()
@@ -146,7 +146,7 @@ def _check(name: str, num_classes: int, input_shape: tuple[int, int, int], drop_
 def _create(name: str, num_classes: int, input_shape: tuple[int, int, int], drop_rate: float | None) -> nn.Module:
     if drop_rate is None:
         drop_rate = _VGG_DROPOUT if name.startswith("vgg") else 0.0
-    options: dict[str, object] = {"num_classes": num_classes, "in_chans": input_shape[0], "drop_rate": drop_rate}
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": input_shape[0], "drop_rate": drop_rate}
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if config is not None and config.fixed_input_size:
         options["img_size"] = input_shape[1]  # transformers lay out their position embedding for it
@@ -165,9 +165,14 @@ def _on_meta(
         return None
 
 
+def _stages(network: Any) -> dict[str, int]:
+    """Modules that end the network's stages, and how much smaller than the image their maps are."""
+    return {stage["module"]: stage["reduction"] for stage in network.feature_info}
+
+
 def _fits(network: nn.Module, input_shape: tuple[int, int, int]) -> bool:
     """Whether the network can train on such images, tried without computing anything."""
-    if 2 * input_shape[1] < max((stage["reduction"] for stage in network.feature_info), default=1):
+    if 2 * input_shape[1] < max(_stages(network).values(), default=1):
         return False  # maps would shrink to one pixel before the last stage begins
     try:
         network.train()(torch.zeros(2, *input_shape, device="meta"))
@@ -176,9 +181,7 @@ def _fits(network: nn.Module, input_shape: tuple[int, int, int]) -> bool:
     return True
 
 
-def _too_small(
-    name: str, num_classes: int, input_shape: tuple[int, int, int], drop_rate: float | None
-) -> str:
+def _too_small(name: str, num_classes: int, input_shape: tuple[int, int, int], drop_rate: float | None) -> str:
     channels, side, _ = input_shape
     for larger in range(side + 1, _MAX_SIDE + 1):
         shape = (channels, larger, larger)

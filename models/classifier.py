@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from metrics import InputError
@@ -69,16 +69,17 @@ class ImageClassifier(LightningModule):
         super().__init__()
         if not std > 0:
             raise InputError(f"std={std:g} is out of range: pixels are divided by it, choose std > 0")
+        channels, height, width = input_shape
         self.architecture = {
             "backbone": backbone,
             "num_classes": num_classes,
-            "input_shape": list(input_shape),
+            "input_shape": [channels, height, width],
             "drop_rate": drop_rate,
             "mean": mean,
             "std": std,
         }
         self.backbone = Backbone(
-            backbone, num_classes=num_classes, input_shape=tuple(input_shape), drop_rate=drop_rate
+            backbone, num_classes=num_classes, input_shape=(channels, height, width), drop_rate=drop_rate
         )
         self.mean, self.std = mean, std
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
@@ -197,5 +198,6 @@ class ImageClassifier(LightningModule):
 
     def _score(self, stage: str, logits: Tensor, losses: Tensor, labels: Tensor) -> None:
         for name, inputs in ((f"{stage}/loss", (losses.detach(),)), (f"{stage}/acc", (logits.detach(), labels))):
-            self.scores[name].update(*inputs)
-            self.log(name, self.scores[name], on_step=False, on_epoch=True)
+            score = cast(Metric, self.scores[name])
+            score.update(*inputs)
+            self.log(name, score, on_step=False, on_epoch=True)
