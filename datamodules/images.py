@@ -72,12 +72,16 @@ class Batches(DistributedSampler[ImageSet]):
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[list[int]]:  # type: ignore[override]  # lists of indices, not indices
-        """Batches of indices of this process in this epoch."""
+        """Batches of indices of this process in this epoch.
+
+        A generator on purpose: it reads the epoch at the first batch. In a run that is continued, Lightning
+        creates the iterator before it sets the epoch.
+        """
         own = torch.tensor(list(super().__iter__()))
         if not self.shuffle:
             position = torch.arange(len(own)) * self.num_replicas + self.rank
             own[position >= len(self.dataset)] = PADDING  # type: ignore[arg-type]  # an ImageSet has a length
-        return iter([batch.tolist() for batch in own.tensor_split(len(self))])
+        yield from (batch.tolist() for batch in own.tensor_split(len(self)))
 
     def __len__(self) -> int:
         """Number of batches."""
