@@ -1,0 +1,37 @@
+"""What every test shares: no network, no account, tiny tables, and nothing left behind."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before anything imports wandb or torch.
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+
+import torch
+
+from datamodules import ImageTable, write_table
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in its own empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def tiny_table(tmp_path: Path) -> ImageTable:
+    """Noise around two class means: 120 images of 16x16, two classes, one group per image."""
+    rng = np.random.default_rng(7)
+    labels = np.arange(120) % 2
+    images = (rng.normal(100 + 40 * labels[:, None, None, None], 30, (120, 1, 16, 16))).clip(0, 255).astype(np.uint8)
+    rows = ({"label": int(y), "group": f"g{i}", "source": f"noise {i}"} for i, y in enumerate(labels))
+    return write_table(tmp_path / "tiny", zip(images, rows, strict=True))
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """A seeded generator."""
+    return torch.Generator().manual_seed(0)
