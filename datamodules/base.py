@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -174,7 +175,11 @@ class TableDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]] | list[DataLoader[dict[str, Tensor]]]:
         """Batches of the validation images; none where there are none."""
-        return self._loader(self.val_set, _EVAL_BATCH, shuffle=False) if len(self.val_set) else []
+        if len(self.val_set):
+            return self._loader(self.val_set, _EVAL_BATCH, shuffle=False)
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.VALIDATING:
+            raise InputError("n_val=0 leaves no images to validate on: choose more")
+        return []
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Batches of the test images."""
@@ -202,7 +207,7 @@ class TableDataModule(LightningDataModule):
 
     def _load(self, table: ImageTable, labels: Rows, rows: Rows) -> ImageSet:
         raw = torch.from_numpy(table.images[rows])
-        flat = raw.reshape(len(raw), -1)
+        flat = raw.flatten(1)
         constant = np.flatnonzero((flat == flat[:, :1]).all(dim=1).numpy())
         if len(constant):
             raise InputError(

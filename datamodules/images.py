@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,8 +53,8 @@ class ImageSet(Dataset[dict[str, Tensor]]):
 class Batches(DistributedSampler[ImageSet]):
     """Indices of whole batches for one process, the same for a given seed and epoch on every machine.
 
-    Batches of a process differ by at most one image in size, so none is so small that batch
-    normalisation fails. Every process gets equally many batches: training repeats a few images to fill them up,
+    Batches of a process differ by at most one image in size. In training none has a single image, for which batch
+    normalisation would fail (with batches of two, one may have three for that). Every process gets equally many batches: training repeats a few images to fill them up,
     evaluation marks the filling with :data:`PADDING`.
 
     Args:
@@ -68,7 +69,9 @@ class Batches(DistributedSampler[ImageSet]):
     def __init__(
         self, images: ImageSet, batch_size: int, *, shuffle: bool, seed: int = 0, processes: int = 1, process: int = 0
     ) -> None:
-        super().__init__(images, num_replicas=processes, rank=process, shuffle=shuffle, seed=seed)
+        # DistributedSampler adds the epoch to its seed: spread seeds, lest seed 0 in epoch 1 be seed 1 in epoch 0.
+        spread = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        super().__init__(images, num_replicas=processes, rank=process, shuffle=shuffle, seed=spread)
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[list[int]]:  # type: ignore[override]  # lists of indices, not indices
@@ -85,7 +88,8 @@ class Batches(DistributedSampler[ImageSet]):
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-self.num_samples // self.batch_size)
+        batches = -(-self.num_samples // self.batch_size)
+        return max(1, min(batches, self.num_samples // 2)) if self.shuffle else batches
 
 
 def resize(images: Tensor, side: int, *, antialias: bool) -> Tensor:

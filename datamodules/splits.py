@@ -101,7 +101,9 @@ def _take(pool: Rows, labels: Rows, groups: Rows, n: int, rng: np.random.Generat
         raise InputError(
             f"{option}={n} is too small: choose 0, or at least one image for each of {len(classes)} classes"
         )
-    needed = {int(c): n // len(classes) + (i < n % len(classes)) for i, c in enumerate(classes)}
+    present = {int(c): int((labels[pool] == c).sum()) for c in classes}
+    commonest = sorted(present, key=lambda c: (-present[c], c))  # they give the images that do not divide evenly
+    needed = {c: n // len(classes) + (i < n % len(classes)) for i, c in enumerate(commonest)}
     by_group = pool[np.argsort(groups[pool], kind="stable")]
     bounds = np.flatnonzero(np.diff(groups[by_group])) + 1
     members = np.split(by_group, bounds)
@@ -133,6 +135,11 @@ def _prefix(pool: Rows, labels: Rows, n: int | None, rng: np.random.Generator, o
     shuffled = [rng.permutation(pool[labels[pool] == c]) for c in classes]
     rarest = min(len(rows) for rows in shuffled)
     order = np.stack([rows[:rarest] for rows in shuffled], axis=1).reshape(-1)
+    if not len(order):
+        raise InputError(
+            f"no images can be balanced for {option}: {len(pool)} are left for training "
+            f"({class_counts(labels[pool])}); lower n_val and n_test"
+        )
     if n is None:
         n = len(order)
     if n < len(classes):

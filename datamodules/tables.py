@@ -17,6 +17,7 @@ from metrics import InputError
 
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
+_MAX_DIGITS = 9  # of a label
 Cell = str | int
 Row = Mapping[str, Cell]
 
@@ -50,13 +51,13 @@ class ImageTable:
         if not exists(folder):
             raise InputError(f"no image table at {folder}: expected {IMAGES} and {MANIFEST} there")
         try:
-            images = np.load(folder / IMAGES, mmap_mode="r")
-            with (folder / MANIFEST).open(newline="", encoding="utf-8") as file:
+            images = np.lib.format.open_memmap(folder / IMAGES, mode="r")
+            with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
                 reader = csv.DictReader(file)
                 rows = list(reader)
-        except (OSError, ValueError, csv.Error) as error:
+                names = list(reader.fieldnames or [])
+        except (OSError, ValueError, EOFError, csv.Error) as error:
             raise InputError(f"the image table at {folder} cannot be read: {error}") from error
-        names = list(reader.fieldnames or [])
         if images.dtype != np.uint8 or images.ndim != 4:
             raise InputError(f"{folder / IMAGES} holds {images.dtype} {images.shape}: expected uint8 (N, C, H, W)")
         if len(rows) != len(images) or not len(rows):
@@ -189,4 +190,4 @@ def _write_header(file: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
 
 
 def _is_integer(cell: str) -> bool:
-    return cell.removeprefix("-").isdecimal()
+    return cell.removeprefix("-").isdecimal() and len(cell) <= _MAX_DIGITS

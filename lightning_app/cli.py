@@ -93,13 +93,14 @@ class SuiteCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line."""
         self.config = parser.parse_args(args)
+        _check_checkpoint(self.config[self.config.subcommand].ckpt_path)
 
     def before_instantiate_classes(self) -> None:
         """Fills in what depends on two parts at once, and identifies the run."""
         options = self.config[self.subcommand]
         if options.data.init_args.batch_size is None:
             options.data.init_args.batch_size = default_batch_size(options.model.backbone)
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))[self.subcommand]
         check_grids(options.grids, config)
         for key in ("config", "grids", "rerun"):
             config.pop(key, None)
@@ -145,7 +146,6 @@ class SuiteCLI(LightningCLI):
         if self._run.checkpoint.is_file():
             ckpt_path = str(self._run.checkpoint)
             print(f"continuing from {ckpt_path}", file=sys.stderr)
-        _check_checkpoint(ckpt_path)
         with _Recorded(self) as recorded:
             self.trainer.fit(ckpt_path=ckpt_path, weights_only=True, **options)
             recorded.raise_if_interrupted()
@@ -199,7 +199,6 @@ class SuiteCLI(LightningCLI):
                     "run it first, or give a checkpoint with --ckpt_path"
                 )
             ckpt_path = str(trained)
-        _check_checkpoint(ckpt_path)
         return ckpt_path
 
     def _pointers(self) -> list[tuple[str, str]]:
@@ -297,7 +296,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _check_checkpoint(path: str | None) -> None:
-    """Refuse, before anything is written, a file that is no checkpoint of this project."""
+    """Refuse, before anything else, a file that is no checkpoint of this project."""
     if path is None:
         return
     if not Path(path).is_file():

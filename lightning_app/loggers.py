@@ -119,6 +119,7 @@ class WandbLogger(LightningWandbLogger):
         tags: list[str] | None = None,
     ) -> None:
         super().__init__(project=project, entity=entity, group=group, tags=tags)
+        self._wandb_init.pop("anonymous", None)  # Lightning passes it; W&B warns that it no longer means anything
         self._mode = mode
         self._run: Run | None = None
         self._earlier: list[Row] = []
@@ -145,11 +146,13 @@ class WandbLogger(LightningWandbLogger):
             return super().experiment  # Lightning's stand-in, which swallows everything
         if self._experiment is None:
             mode, why = self._choose_mode()
-            try:
-                self._experiment = self._start(mode)
-            except wandb.errors.Error as error:
-                why = f"W&B cannot be reached ({_first_line(error)}): logging offline"
-                self._experiment = self._start("offline")
+            for attempt in dict.fromkeys((mode, "offline", "disabled")):
+                try:
+                    self._experiment = self._start(attempt)
+                    break
+                except Exception as error:  # whatever W&B raises, it must not stop a run
+                    then = "logging offline" if attempt == "online" else "logging to metrics.csv only"
+                    why = f"W&B cannot be reached ({_first_line(error)}): {then}"
             if why:
                 print(why, file=sys.stderr)
         return self._experiment
@@ -184,7 +187,7 @@ class WandbLogger(LightningWandbLogger):
         try:
             if wandb.login(prompt=False):
                 return "online", ""
-        except wandb.errors.Error as error:
+        except Exception as error:  # whatever W&B raises, it must not stop a run
             return "offline", f"W&B cannot be reached ({_first_line(error)}): logging offline"
         if mode == "online":
             return "offline", "W&B has no account here (`wandb login` sets one up): logging offline"

@@ -72,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except InputError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("stopped: the same command continues after the last finished epoch", file=sys.stderr)
         sys.exit(130)
 
 

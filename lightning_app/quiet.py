@@ -7,6 +7,8 @@ _UNHELPFUL = (
     ".*does not have many workers.*",  # images are in memory: workers would only slow loading down
     ".*smaller than the logging interval.*",  # everything is logged per epoch
     ".*Checkpoint directory .* exists and is not empty.*",  # a run continues in its own folder
+    "The dirpath has changed.*",  # so it must: evaluation has a folder of its own
+    "Total length of `list` across ranks is zero.*",  # n_val: 0 is a choice
     ".*LeafSpec.*",  # a deprecation between Lightning and torch
     ".*discarding init_args.*",  # another data set was chosen: its own defaults hold
 )

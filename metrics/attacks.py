@@ -50,7 +50,7 @@ def adversarial_images(
         Images of the same shape in [0, 1], no further than ε/255 from the original in any value.
 
     Raises:
-        InputError: Unknown attack, ε or steps out of range, or images outside [0, 1].
+        InputError: Unknown attack, ε or steps out of range, images outside [0, 1], or a wrong number of seeds.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -70,11 +70,15 @@ def adversarial_images(
     if attack == "fgsm":
         method = torchattacks.FGSM(model, eps=radius)
     else:
-        start = _random_start(images, radius, range(len(images)) if seeds is None else seeds)
+        seeds = range(len(images)) if seeds is None else seeds
+        if len(seeds) != len(images):
+            raise InputError(f"{len(seeds)} seeds for {len(images)} images: give one per image")
+        start = _random_start(images, radius, seeds)
         method = _PGDFrom(start, model, eps=radius, alpha=2.5 * radius / steps, steps=steps)
     # torchattacks takes the device of the first parameter, which a model may not have.
     method.set_device(images.device)
-    perturbed: Tensor = method(images, labels)
+    # Calling the attack instead of its forward() would switch the modes of the model's modules.
+    perturbed: Tensor = method.forward(images, labels)
     return perturbed
 
 

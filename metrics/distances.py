@@ -30,6 +30,8 @@ def as_points(points: Points) -> Tensor:
     Raises:
         InputError: No samples, or NaN or infinite values among them.
     """
+    if isinstance(points, np.ndarray) and (not points.flags.writeable or min(points.strides, default=0) < 0):
+        points = points.copy()  # torch takes neither without a complaint
     rows = torch.as_tensor(points)
     if rows.ndim < 2 or rows.numel() == 0:
         raise InputError(f"points of shape {tuple(rows.shape)} are empty: expected (n, ...) with n ≥ 1 samples")
@@ -124,12 +126,26 @@ def distinct_rows(rows: Tensor) -> Tensor:
         >>> distinct_rows(torch.tensor([[1.0], [2.0], [1.0]])).tolist()
         [0, 1]
     """
+    first: dict[bytes, int] = {}
+    for i, key in enumerate(row_keys(rows)):
+        first.setdefault(key, i)
+    return torch.tensor(sorted(first.values()), dtype=torch.int64)
+
+
+def row_keys(rows: Tensor) -> list[bytes]:
+    """One key per row, the same for equal rows and for no others.
+
+    Args:
+        rows: ``(n, d)``, uint8 or float64 without NaN.
+
+    Example:
+        >>> a, b, c = row_keys(torch.tensor([[0.0], [-0.0], [1.0]]))
+        >>> a == b, a == c
+        (True, False)
+    """
     # Adding zero turns −0.0 into 0.0, which compares equal but has other bytes.
     values = (rows if rows.dtype == torch.uint8 else rows + 0.0).cpu().numpy()
-    first: dict[bytes, int] = {}
-    for i, row in enumerate(values):
-        first.setdefault(row.tobytes(), i)
-    return torch.tensor(sorted(first.values()), dtype=torch.int64)
+    return [row.tobytes() for row in values]
 
 
 def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:

@@ -64,6 +64,8 @@ def intrinsic_dimension(
     """
     if estimator not in ("mle", "twonn"):
         raise InputError(f"unknown estimator {estimator!r}: choose 'mle' or 'twonn'")
+    if max_samples is not None and max_samples < 1:
+        raise InputError(f"max_samples={max_samples} is out of range: choose 1 or more, or none for all")
     if k < _MIN_NEIGHBORS:
         raise InputError(f"k={k} is too small: at least {_MIN_NEIGHBORS} neighbours are needed")
     rows = as_points(points)
@@ -85,7 +87,7 @@ def intrinsic_dimension(
         )
     distances, indices = nearest_neighbors(rows[kept], n_neighbors)
     value = _estimate(estimator, distances.cpu().numpy(), indices.cpu().numpy())
-    if not math.isfinite(value):
+    if not (math.isfinite(value) and value > 0):
         raise InputError("every neighbour is equally far: no dimension can be read off these points")
     return Estimate(value=value, stderr=None, n_used=len(kept), n_dropped=n_dropped)
 

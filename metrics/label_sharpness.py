@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metrics.distances import Points, as_points, row_chunks, squared_distances
+from metrics.distances import Points, as_points, row_chunks, row_keys, squared_distances
 from metrics.errors import InputError
 from metrics.estimate import Estimate
 
@@ -52,7 +52,7 @@ def label_sharpness(
         images: ``(n, ...)`` uint8 (taken as 0…255, distances exact), or floating point in [0, 1].
         labels: ``(n,)`` integers, at least two different ones.
         max_samples: M; None takes every image.
-        trials: Independent samples; the value is the mean over them. One where M covers every image.
+        trials: Independent samples; the value is the mean over them. One where every sample would be the whole set.
         seed: Seed of the sampling.
 
     Returns:
@@ -70,9 +70,13 @@ def label_sharpness(
         (1.0, (0, 1))
     """
     rows = as_points(images)
-    y = torch.as_tensor(labels).cpu().numpy().astype(np.int64)
-    if len(y) != len(rows) or y.ndim != 1:
-        raise InputError(f"{len(rows)} images but labels of shape {y.shape}: give one integer label per image")
+    given = torch.as_tensor(labels).cpu()
+    if given.shape != (len(rows),) or given.is_floating_point():
+        raise InputError(
+            f"{len(rows)} images but labels of shape {tuple(given.shape)}, {given.dtype}: "
+            "give one integer label per image"
+        )
+    y = given.numpy().astype(np.int64)
     if trials < 1:
         raise InputError(f"trials={trials}: at least one is needed")
     if rows.dtype != torch.uint8 and (rows.min() < 0 or rows.max() > 1):
@@ -87,12 +91,15 @@ def label_sharpness(
             f"{len(np.unique(y[usable]))} ({int(conflicts.sum())} left out: same pixels under several labels)"
         )
     scale = 255.0 if rows.dtype == torch.uint8 else 1.0
-    if max_samples is None or np.unique(y[usable], return_counts=True)[1].max() * len(np.unique(y)) <= max_samples:
+    classes, sizes = np.unique(y[usable], return_counts=True)
+    if max_samples is None or max_samples // len(classes) >= sizes.max():
         trials, max_samples = 1, None  # every sample would be the whole set: nothing varies
     draws = []
     for trial in range(trials):
         sample = usable[_balanced_sample(y[usable], max_samples, np.random.default_rng([seed, trial]))]
         squared, pair = _sharpest_pair(rows, y, sample)
+        if squared == 0:
+            raise InputError(f"images {pair[0]} and {pair[1]} differ by less than float64 can tell: rescale them")
         draws.append((scale / math.sqrt(squared), pair, len(sample)))
     values = np.array([value for value, _, _ in draws])
     value = float(values.mean())
@@ -110,7 +117,7 @@ def label_sharpness(
 def _conflicting(rows: Tensor, y: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mark the images whose pixels occur under more than one label."""
     labels_of: dict[bytes, set[int]] = {}
-    keys = [row.tobytes() for row in rows.cpu().numpy()]
+    keys = row_keys(rows)
     for key, label in zip(keys, y.tolist(), strict=True):
         labels_of.setdefault(key, set()).add(label)
     return np.array([len(labels_of[key]) > 1 for key in keys])

@@ -86,8 +86,8 @@ def attacked_outcomes(
 ) -> Outcomes:
     """Loss and correctness of every image after an attack.
 
-    Arguments, conditions and errors are those of :func:`metrics.attacks.adversarial_images` and
-    :func:`outcomes`.
+    Arguments, conditions and errors are those of :func:`metrics.attacks.adversarial_images`. Labels must be
+    ones that the model has a logit for, as :func:`outcomes` on the original images makes sure.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))

@@ -86,7 +86,7 @@ class ImageClassifier(LightningModule):
         # torchmetrics weigh by samples: exact over batches of any size and any number of processes.
         self.scores = nn.ModuleDict()
         for stage in _STAGES:
-            self.scores[f"{stage}/loss"] = MeanMetric()
+            self.scores[f"{stage}/loss"] = MeanMetric(nan_strategy="disable")  # a loss that is not finite must show
             self.scores[f"{stage}/acc"] = MulticlassAccuracy(num_classes, average="micro")
 
     @classmethod

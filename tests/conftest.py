@@ -9,6 +9,8 @@ import pytest
 # Before anything imports wandb or torch.
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
+# Lightning's own command line calls jsonargparse by names that are deprecated since.
+os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 
 import torch
 

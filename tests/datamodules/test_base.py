@@ -180,6 +180,16 @@ def test_evaluation_goes_through_the_images_in_order(tiny_table: ImageTable) -> 
         assert torch.equal(torch.cat([batch["image"] for batch in batches]), images.images)
 
 
+@pytest.mark.parametrize("image_size", [8, 16])
+def test_empty_held_out_sets_have_no_batches(image_size: int, tiny_table: ImageTable) -> None:
+    data = _module(tiny_table, n_train=None, n_val=0, n_test=0, image_size=image_size)
+    assert [len(getattr(data, part)) for part in PARTS] == [120, 0, 0, 120]
+    assert data.val_set.images.shape == (0, 1, image_size, image_size)
+    assert data.val_dataloader() == []
+    with pytest.raises(InputError, match="n_test=0 leaves no images"):
+        data.test_dataloader()
+
+
 def test_the_training_order_is_that_of_the_global_seed(tiny_table: ImageTable, monkeypatch: pytest.MonkeyPatch) -> None:
     orders = []
     for seed in ("0", "7", "0"):

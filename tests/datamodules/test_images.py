@@ -105,6 +105,13 @@ def test_the_order_is_that_of_its_seed_and_epoch(processes: int) -> None:
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
 
 
+def test_an_iterator_made_before_its_epoch_is_set_follows_that_epoch() -> None:
+    (batches,) = _batches(53, 8, 1, shuffle=True)
+    iterator = iter(batches)
+    batches.set_epoch(1)
+    assert [list(iterator)] == _order(0, 1)
+
+
 def test_evaluation_keeps_the_order_of_the_images() -> None:
     (batches,) = _batches(53, 8, 1, shuffle=False, seed=3, epoch=2)
     assert [i for batch in batches for i in batch] == list(range(53))

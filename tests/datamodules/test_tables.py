@@ -109,7 +109,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
             r"image 2 is uint8 \(1, 4, 5\), the first was uint8 \(3, 4, 5\)",
         ),
         ([*_samples(2), (np.zeros((3, 4, 5)), {})], r"image 2 is float64 \(3, 4, 5\)"),
-        ([*_samples(1), (_images(1)[0], {"group": 0, "label": 1})], "row 1 has the columns group, label"),
+        ([*_samples(1), (_images(1)[0], {"group": 0, "label": 1, "source": 2})], "row 1 has the columns group, label"),
     ],
 )
 def test_samples_that_do_not_fit_together_are_refused_without_a_trace(

@@ -1,3 +1,4 @@
+import itertools
 import random
 from collections.abc import Callable
 
@@ -14,7 +15,9 @@ from models import BACKBONES, Backbone, default_batch_size
 WIDTHS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "vgg13": 4096, "vgg16": 4096, "vgg19": 4096}
 
 
-def build(name: str, channels: int = 1, side: int = 32, num_classes: int = 2, drop_rate: float | None = None) -> Backbone:
+def build(
+    name: str, channels: int = 1, side: int = 32, num_classes: int = 2, drop_rate: float | None = None
+) -> Backbone:
     return Backbone(name, num_classes=num_classes, input_shape=(channels, side, side), drop_rate=drop_rate)
 
 
@@ -28,7 +31,7 @@ def last_linear(backbone: Backbone) -> nn.Linear:
     return [module for module in backbone.modules() if isinstance(module, nn.Linear)][-1]
 
 
-def check_penultimate(backbone: Backbone, images: Tensor) -> Tensor:
+def check_penultimate(backbone: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
     """The features named penultimate are what the last linear layer reads, and decide the logits."""
     received: list[Tensor] = []
     handle = last_linear(backbone).register_forward_pre_hook(lambda module, inputs: received.append(inputs[0].clone()))
@@ -38,11 +41,11 @@ def check_penultimate(backbone: Backbone, images: Tensor) -> Tensor:
         features = backbone.features(images)["penultimate"]
         assert torch.equal(features, received[0])
         torch.testing.assert_close(last_linear(backbone)(features), logits)
-    return features
+    return features, logits
 
 
 def in_order(depths: list[float]) -> bool:
-    return all(0 < a <= b <= 1 for a, b in zip(depths, depths[1:], strict=False))
+    return all(0 < a <= b <= 1 for a, b in itertools.pairwise(depths))
 
 
 def count_hooks(backbone: Backbone) -> int:
@@ -58,21 +61,18 @@ def test_the_papers_names_are_covered() -> None:
 def test_papers_networks(name: str, channels: int, num_classes: int, rng: torch.Generator) -> None:
     backbone = build(name, channels, num_classes=num_classes)
     images = torch.rand(2, channels, 32, 32, generator=rng)
-    assert backbone.eval()(images).shape == (2, num_classes)
-    features = check_penultimate(backbone, images)
+    features, logits = check_penultimate(backbone.eval(), images)
+    assert logits.shape == (2, num_classes)
     assert features.shape == (2, WIDTHS[name])
     assert features.dtype == torch.float32
-
-    vgg = name.startswith("vgg")
     rates = [module.p for module in backbone.modules() if isinstance(module, nn.Dropout)]
-    assert rates == ([0.5, 0.5] if vgg else [])
-    with torch.no_grad():
-        backbone.train()
-        # Dropout is the only thing in these networks that draws random numbers.
-        assert torch.equal(backbone(images), backbone(images)) is not vgg
-    if vgg:
+    if name.startswith("vgg"):
+        assert rates == [0.5, 0.5]
         assert features.min() == 0  # after the ReLU
         assert features.max() > 0
+    else:
+        assert rates == []
+        assert backbone.network.drop_rate == 0
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,9 @@ def test_papers_networks(name: str, channels: int, num_classes: int, rng: torch.
 def test_other_networks_and_sizes(name: str, channels: int, side: int, width: int, rng: torch.Generator) -> None:
     backbone = build(name, channels, side, num_classes=3).eval()
     images = torch.rand(2, channels, side, side, generator=rng)
-    assert backbone(images).shape == (2, 3)
-    assert check_penultimate(backbone, images).shape == (2, width)
+    features, logits = check_penultimate(backbone, images)
+    assert logits.shape == (2, 3)
+    assert features.shape == (2, width)
 
 
 @pytest.mark.parametrize(("name", "rate"), [("vgg11", 0.0), ("vgg11", 0.25), ("resnet18", 0.25)])
@@ -109,7 +110,6 @@ def test_given_drop_rate_wins(name: str, rate: float) -> None:
     [
         ("test_resnet", ["layer2", "bn1", "act1", "layer1.0.conv1", "fc"]),
         ("test_vit", ["patch_embed", "blocks.2", "norm"]),
-        ("vgg11", ["features.0", "features.1", "pre_logits.fc1"]),
     ],
 )
 def test_features_are_the_layers_outputs(name: str, layers: list[str], rng: torch.Generator) -> None:
@@ -213,7 +213,10 @@ def test_depths_increase(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("layer", "match"),
-    [("layer5", r"test_resnet.*'layer5'.*layer\d"), ("zzz", "'zzz'.*act1, layer1, layer2, layer3, layer4, penultimate")],
+    [
+        ("layer5", r"test_resnet.*'layer5'.*layer\d"),
+        ("zzz", "'zzz'.*act1, layer1, layer2, layer3, layer4, penultimate"),
+    ],
 )
 def test_unknown_layers(layer: str, match: str) -> None:
     backbone = build("test_resnet")
@@ -246,7 +249,7 @@ def test_errors(
         Backbone(name, num_classes=num_classes, input_shape=input_shape, drop_rate=drop_rate)
 
 
-@pytest.mark.parametrize(("name", "side"), [("vgg11", 32), ("test_vit", 16), ("resnet18", 16)])
+@pytest.mark.parametrize(("name", "side"), [("test_vit", 16), ("resnet18", 16)])
 def test_the_smallest_size_that_is_named_trains(name: str, side: int, rng: torch.Generator) -> None:
     with pytest.raises(InputError, match=f"{side}x{side}"):
         build(name, side=side - 1)

@@ -1,0 +1,129 @@
+"""Rows per epoch, on disk and in Weights & Biases."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+from lightning_app.loggers import EpochLog, WandbLogger
+from lightning_app.run import Run, make_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = make_run(str(tmp_path / "runs"), "test", "fit", {"a": 1})
+    run.create_folder()
+    return run
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What `wandb leet inspect` says of an offline run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+def test_numbers_of_one_epoch_share_a_row(run: Run) -> None:
+    log = EpochLog(run)
+    log.log_metrics({"epoch": 0, "val/loss": 2.0})
+    log.log_metrics({"epoch": 0, "train/loss": 1.0})
+    log.log_metrics({"epoch": 1, "train/loss": 0.5})
+    log.save()
+    assert (run.folder / "metrics.csv").read_text() == "epoch,train/loss,val/loss\n0,1.0,2.0\n1,0.5,\n"
+
+
+def test_epoch_that_is_run_again_replaces_its_row(run: Run) -> None:
+    first = EpochLog(run)
+    for epoch in range(3):
+        first.log_metrics({"epoch": epoch, "train/loss": 1.0 + epoch})
+    first.save()
+    second = EpochLog(run)
+    second.log_metrics({"epoch": 2, "train/loss": 9.0})
+    second.save()
+    assert [row["train/loss"] for row in EpochLog(run).rows] == [1.0, 2.0, 9.0]
+
+
+def test_wandb_holds_the_final_numbers_the_id_and_the_configuration(fit: Callable[..., dict[str, Any]]) -> None:
+    record = fit()
+    (folder,) = (Path(record["folder"]) / "wandb").glob("offline-run-*")
+    content = summary(folder)
+    text = json.dumps(content)
+    for name in (
+        "test/loss",
+        "data/K_F",
+        "data/d_mle",
+        "repr/d_mle",
+        "robust/fgsm_2/loss_increase",
+        "robust/pgd_2/acc",
+    ):
+        assert f'"{name}"' in text, name
+    assert record["run_id"] in text
+    assert "test_resnet" in text
+    assert wandb.run is None
+
+
+def test_second_run_in_one_process_is_a_run_of_its_own(fit: Callable[..., dict[str, Any]]) -> None:
+    first, second = fit(), fit("--data.n_train", "30")
+    assert first["run_id"] != second["run_id"]
+    for record in (first, second):
+        (folder,) = (Path(record["folder"]) / "wandb").glob("offline-run-*")
+        assert record["run_id"] in folder.name
+
+
+def test_continued_run_logs_earlier_rows_again(run: Run) -> None:
+    logger = WandbLogger()
+    earlier = [{"epoch": 0.0, "train/loss": 4.0}, {"epoch": 1.0, "train/loss": 3.0}]
+    logger.attach(run, earlier, "title")
+    logger.log_metrics({"epoch": 2, "train/loss": 2.0})
+    logger.close(exit_code=0)
+    (folder,) = (run.folder / "wandb").glob("offline-run-*")
+    text = json.dumps(summary(folder))
+    assert '"epoch": 2' in text
+    assert '"_step": 2' in text
+
+
+def test_unreachable_server_costs_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+
+    def refuse(**options: Any) -> bool:
+        raise wandb.errors.AuthenticationError("nobody there\nmore")
+
+    monkeypatch.setattr(wandb, "login", refuse)
+    logger = WandbLogger()
+    logger.attach(run, [], "title")
+    logger.log_metrics({"epoch": 0, "train/loss": 1.0})
+    logger.close(exit_code=0)
+    assert capsys.readouterr().err == "W&B cannot be reached (nobody there): logging offline\n"
+    assert list((run.folder / "wandb").glob("offline-run-*"))
+
+
+def test_server_that_fails_at_start_costs_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(wandb, "login", lambda **options: True)
+    start = wandb.init
+
+    def init(**options: Any) -> Any:
+        if options["mode"] == "online":
+            raise wandb.errors.CommError("timed out")
+        return start(**options)
+
+    monkeypatch.setattr(wandb, "init", init)
+    logger = WandbLogger()
+    logger.attach(run, [], "title")
+    logger.log_metrics({"epoch": 0, "train/loss": 1.0})
+    logger.close(exit_code=0)
+    assert capsys.readouterr().err == "W&B cannot be reached (timed out): logging offline\n"
