@@ -54,8 +54,8 @@ class Batches(DistributedSampler[ImageSet]):
     """Indices of whole batches for one process, the same for a given seed and epoch on every machine.
 
     Batches of a process differ by at most one image in size. In training none has a single image, for which batch
-    normalisation would fail (with batches of two, one may have three for that). Every process gets equally many batches: training repeats a few images to fill them up,
-    evaluation marks the filling with :data:`PADDING`.
+    normalisation would fail (with batches of two, one may have three for that). Every process gets equally many
+    batches: training repeats a few images to fill them up, evaluation marks the filling with :data:`PADDING`.
 
     Args:
         images: The images to draw from.

@@ -1,7 +1,6 @@
 """The task: which classes are told apart."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ def task_labels(labels: NDArray[np.int64], classes: Classes | None, name: str) -
     """
     present = np.unique(labels[labels >= 0]).tolist()
     members = present if classes is None else list(classes)
-    groups = [[int(m)] if isinstance(m, Integral) else [int(x) for x in m] for m in members]
+    groups = [[int(x) for x in m] if isinstance(m, Sequence) else [int(m)] for m in members]
     if len(groups) < 2 or not all(groups):
         raise InputError(f"classes={members} of {name}: a task needs at least two classes; there are {present}")
     flat = [label for group in groups for label in group]

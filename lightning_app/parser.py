@@ -82,8 +82,9 @@ def _family(base: type) -> Iterator[type]:
     own = ("callbacks", "datamodules", "lightning_app")
     if base.__module__.split(".")[0] in own and not inspect.isabstract(base):
         yield base
-    for kind in base.__subclasses__():
-        yield from _family(kind)
+    children: list[type] = base.__subclasses__()
+    for child in children:
+        yield from _family(child)
 
 
 def _first(pattern: str, text: str) -> str | None:

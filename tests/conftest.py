@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Before anything imports wandb or torch.
+# Before anything imports wandb or torch. One thread per process: tests run in parallel processes, and the tiny
+# operations of tiny networks spend their time waiting for threads that share a core.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 # Lightning's own command line calls jsonargparse by names that are deprecated since.

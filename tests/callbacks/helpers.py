@@ -76,6 +76,27 @@ class Meddling(Probe):
         return {"meddled": float(len(self.subjects))}
 
 
+class Ordered(Probe):
+    """Checks that what is computed in batches, on however many processes, comes back complete and in order."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.sizes: list[int] = []
+
+    def measure(self, subject: Subject) -> Readings:
+        def compute(images: Tensor, labels: Tensor, positions: list[int]) -> dict[str, Tensor]:
+            self.sizes.append(len(images))
+            return {"image": images.flatten(1), "label": labels, "position": torch.tensor(positions)}
+
+        whole = subject.data.train_set
+        found = subject.map_images(whole, compute, self.batch_size)
+        assert torch.equal(found["image"], whole.images.flatten(1) / 255)
+        assert torch.equal(found["label"], whole.labels)
+        assert found["position"].tolist() == list(range(len(whole)))
+        return {"mapped": float(len(whole))}
+
+
 class Tripwire(Callback):
     """Whether a run got further than its setup."""
 

@@ -22,6 +22,7 @@ from tests.callbacks import two_processes
 from tests.callbacks.helpers import (
     LIGHTNING_WARNINGS,
     Meddling,
+    Ordered,
     Snapshots,
     all_probes,
     equal,
@@ -167,13 +168,16 @@ def test_fit_and_validate_measure_the_same(tiny_table: ImageTable) -> None:
             assert {name: float(again[name]) for name in probe.readings} == pytest.approx(probe.readings, rel=1e-6)
 
 
-def test_precision_plugins_do_not_reach_probes(tiny_table: ImageTable) -> None:
+def test_lower_precision_does_not_reach_probes(tiny_table: ImageTable) -> None:
     data = make_data(tiny_table, image_size=32)
     model = make_model(data)
-    full, mixed = all_probes(), all_probes()
+    full, mixed, surrounded = all_probes(), all_probes(), all_probes()
     make_trainer(*full).validate(model, datamodule=data, verbose=False)
     make_trainer(*mixed, precision="bf16-mixed").validate(model, datamodule=data, verbose=False)
-    assert [probe.readings for probe in mixed] == [probe.readings for probe in full]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        make_trainer(*surrounded).validate(model, datamodule=data, verbose=False)
+    for probes in (mixed, surrounded):
+        assert [probe.readings for probe in probes] == [probe.readings for probe in full]
 
 
 def test_which_images_are_evaluated(tiny_table: ImageTable) -> None:
@@ -188,23 +192,9 @@ def test_which_images_are_evaluated(tiny_table: ImageTable) -> None:
 
 
 def test_images_are_mapped_in_order_in_batches(tiny_table: ImageTable) -> None:
-    sizes: list[int] = []
-
-    class Mapping(Probe):
-        def measure(self, subject: Subject) -> Readings:
-            def compute(images: torch.Tensor, labels: torch.Tensor, positions: list[int]) -> dict[str, torch.Tensor]:
-                sizes.append(len(images))
-                return {"image": images.flatten(1), "label": labels, "position": torch.tensor(positions)}
-
-            whole = subject.data.train_set
-            found = subject.map_images(whole, compute, batch_size=16)
-            assert torch.equal(found["image"], whole.images.flatten(1) / 255)
-            assert torch.equal(found["label"], whole.labels)
-            assert found["position"].tolist() == list(range(40))
-            return {}
-
-    run("fit", make_data(tiny_table), Mapping())
-    assert sizes == [16, 16, 8]
+    probe = Ordered(batch_size=16)
+    run("validate", make_data(tiny_table), probe)
+    assert probe.sizes == [16, 16, 8]
 
 
 @pytest.mark.slow
@@ -214,24 +204,25 @@ def test_two_processes_measure_what_one_does(tiny_table: ImageTable, tmp_path: P
     model = make_model(data)
     make_trainer().fit(model, datamodule=data)
     torch.save(model.state_dict(), tmp_path / two_processes.WEIGHTS)
-    expected = two_processes.evaluate(tiny_table, tmp_path)
+    expected = {stage: two_processes.evaluate(tiny_table, model.state_dict(), stage) for stage in ("validate", "test")}
 
     in_two_processes(tiny_table.folder, tmp_path)
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    weights = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert found[0] == found[1]
     for stage in ("validate", "test"):
-        for rank in range(2):
-            assert found[rank][stage] == pytest.approx(expected[stage], rel=1e-6)
-        assert found[0][stage] == found[1][stage]
+        assert found[0][stage] == pytest.approx(expected[stage], rel=1e-6)
     assert expected["validate"]["robust/clean/loss"] == pytest.approx(expected["validate"]["val/loss"], rel=1e-6)
     assert expected["test"]["robust/clean/acc"] == pytest.approx(expected["test"]["test/acc"], rel=1e-6)
 
-    # And training in two processes comes out the same with probes and without, on both.
-    weights = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    for rank in range(2):
-        assert equal(weights[rank]["probes"], weights[rank]["none"])
-    parameters = dict(model.named_parameters())
-    assert all(torch.equal(weights[0]["probes"][name], weights[1]["probes"][name]) for name in parameters)
-    assert not any(torch.equal(weights[0]["probes"][name], value) for name, value in parameters.items())
+    # Training in two processes comes out the same with probes and without, and what they measured at its end,
+    # while running statistics differed, belongs to the first process's weights.
+    assert equal(weights[0]["probed"], weights[0]["plain"])
+    for name, before in model.named_parameters():
+        assert torch.equal(weights[1]["probed"][name], weights[0]["probed"][name])
+        assert not torch.equal(before, weights[0]["probed"][name])
+    final = two_processes.evaluate(tiny_table, weights[0]["probed"], "validate")
+    assert found[0]["fit"] == pytest.approx({name: final[name] for name in found[0]["fit"]}, rel=1e-6)
 
 
 def in_two_processes(table: Path, folder: Path) -> None:

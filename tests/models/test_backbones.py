@@ -139,18 +139,24 @@ def test_features_are_the_layers_outputs(name: str, layers: list[str], rng: torc
     assert count_hooks(backbone) == 0
 
 
-@pytest.mark.parametrize(("name", "layer"), [("vgg11", "features.0"), ("test_resnet", "bn1")])
-def test_features_before_an_inplace_relu(name: str, layer: str, rng: torch.Generator) -> None:
+@pytest.mark.parametrize(
+    ("name", "layers"), [("vgg11", ["features.0", "pre_logits.fc1"]), ("test_resnet", ["bn1", "layer2.0.bn1"])]
+)
+def test_features_before_an_inplace_relu(name: str, layers: list[str], rng: torch.Generator) -> None:
     backbone = build(name).eval()
     images = torch.rand(2, 1, 32, 32, generator=rng)
     modules = dict(backbone.network.named_modules())
-    following = list(modules)[list(modules).index(layer) + 1]
-    assert modules[following].inplace
-    before = backbone.features(images, [layer, following])
-    assert before[layer].min() < 0
-    torch.testing.assert_close(F.relu(before[layer]), before[following])
-    if isinstance(conv := modules[layer], nn.Conv2d):
-        torch.testing.assert_close(before[layer], F.conv2d(images, conv.weight, conv.bias, padding=1).flatten(1))
+    for layer in layers:
+        later = list(modules)[list(modules).index(layer) + 1 :]
+        relu = next(name for name in later if isinstance(modules[name], nn.ReLU))
+        assert modules[relu].inplace
+        found = backbone.features(images, [layer, relu])
+        assert found[layer].min() < 0
+        assert torch.equal(F.relu(found[layer]), found[relu])
+    if name == "vgg11":
+        conv = modules["features.0"]
+        expected = F.conv2d(images, conv.weight, conv.bias, padding=1).flatten(1)
+        torch.testing.assert_close(backbone.features(images, ["features.0"])["features.0"], expected)
 
 
 def test_hooks_are_removed_after_an_exception() -> None:
