@@ -135,9 +135,11 @@ class WandbLogger(LightningWandbLogger):
         """
         self._run = run
         self._earlier = earlier
-        self._wandb_init |= {"id": run.run_id, "name": title, "dir": str(run.folder)}
+        # W&B's service may have been started in another folder: a relative path would lead there.
+        folder = str(run.folder.resolve())
+        self._wandb_init |= {"id": run.run_id, "name": title, "dir": folder}
         self._wandb_init["group"] = self._wandb_init.get("group") or run.name
-        self._id, self._name, self._save_dir = run.run_id, title, str(run.folder)
+        self._id, self._name, self._save_dir = run.run_id, title, folder
 
     @property
     def experiment(self) -> Any:
