@@ -126,8 +126,9 @@ class Subject:
         for name in parts[0]:
             rows = torch.cat([part[name] for part in parts])
             if world > 1:
-                gathered = cast(Tensor, self.model.all_gather(rows))
-                rows = gathered.transpose(0, 1).flatten(0, 1)[:n]
+                gathered = [torch.empty_like(rows) for _ in range(world)]
+                torch.distributed.all_gather(gathered, rows.contiguous())
+                rows = torch.stack(gathered, dim=1).flatten(0, 1)[:n]
             result[name] = rows.cpu()
         return result
 

@@ -112,6 +112,8 @@ class SuiteCLI(LightningCLI):
         configured = self.config_init[self.subcommand].trainer
         callbacks: list[Callback] = _listed(configured.callbacks)
         loggers: list[Any] = [] if isinstance(configured.logger, bool) else _listed(configured.logger)
+        if self.subcommand == "predict":
+            loggers = []  # nothing is logged
         callbacks.append(SeededEpochs())
         if configured.enable_progress_bar is not False:
             callbacks.append(ProgressLine())
@@ -137,7 +139,8 @@ class SuiteCLI(LightningCLI):
         if self.config.fit.trainer.fast_dev_run:
             self.trainer.fit(**options)
             return
-        if self.config.fit.rerun:
+        first = self.trainer.is_global_zero  # the other processes start when the first already trains
+        if self.config.fit.rerun and first:
             shutil.rmtree(self._run.folder, ignore_errors=True)
         earlier = read_record(self._run)
         if earlier is not None:
@@ -145,7 +148,8 @@ class SuiteCLI(LightningCLI):
             return
         if self._run.checkpoint.is_file():
             ckpt_path = str(self._run.checkpoint)
-            print(f"continuing from {ckpt_path}", file=sys.stderr)
+            if first:
+                print(f"continuing from {ckpt_path}", file=sys.stderr)
         with _Recorded(self) as recorded:
             self.trainer.fit(ckpt_path=ckpt_path, weights_only=True, **options)
             recorded.raise_if_interrupted()
