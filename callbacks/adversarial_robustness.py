@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.probe import Images, Probe, Readings, Subject, readings
+from callbacks.probe import Images, Probe, Readings, Subject, readings, require_at_least
 from metrics import AttackName, InputError, Outcomes, attacked_outcomes, check_attack, outcomes, robustness
 
 
@@ -45,8 +45,8 @@ class AdversarialRobustness(Probe):
         for attack in attacks:
             for radius in eps:
                 check_attack(attack, radius, steps)
-        if n_images is not None and n_images < 1:
-            raise InputError(f"n_images={n_images} is out of range: choose 1 or more, or null for all")
+        require_at_least(0, seed=seed)
+        require_at_least(1, n_images=n_images, batch_size=batch_size)
         self.attacks: tuple[AttackName, ...] = tuple(attacks)
         self.eps = tuple(eps)
         self.steps = steps
@@ -57,6 +57,8 @@ class AdversarialRobustness(Probe):
     def prepare(self, subject: Subject) -> None:
         """Checks that there are enough images to attack."""
         self._positions(subject.evaluation_set)
+        if len(subject.data.test_set):
+            self._positions(subject.data.test_set)  # training that cannot be tested is better not begun
 
     def measure(self, subject: Subject) -> Readings:
         """Clean and attacked outcomes of the same images."""

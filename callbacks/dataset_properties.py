@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from callbacks.probe import Images, Probe, Readings, Subject, readings
+from callbacks.probe import Images, Probe, Readings, Subject, readings, require_at_least
 from metrics import EstimatorName, InputError, intrinsic_dimension, label_sharpness
 
 _CACHE_VERSION = 1  # raise when a measured value changes its meaning
@@ -47,8 +47,9 @@ class DatasetProperties(Probe):
         every_n_epochs: int = 1,
     ) -> None:
         super().__init__(every_n_epochs)
-        if trials < 1:
-            raise InputError(f"trials={trials} is out of range: choose 1 or more")
+        require_at_least(0, seed=seed)
+        require_at_least(1, trials=trials, max_samples=max_samples)
+        require_at_least(3, k=k)
         self.estimators = tuple(estimators)
         self.k = k
         self.max_samples = max_samples
@@ -73,14 +74,10 @@ class DatasetProperties(Probe):
         options = [_CACHE_VERSION, *self.estimators, self.k, self.max_samples, self.trials, self.seed]
         name = "-".join([images.fingerprint, *map(str, options)])
         file = folder / f"{name}.json"
-        try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            pass
-        except ValueError:
-            file.unlink(missing_ok=True)  # torn by something other than this suite: measure anew
-        values = self._compute(images)
-        _write_atomically(file, json.dumps(values))
+        values = _read(file)
+        if values is None:
+            values = self._compute(images)
+            _write_atomically(file, json.dumps(values))
         return values
 
     def _compute(self, images: Images) -> Readings:
@@ -98,10 +95,23 @@ class DatasetProperties(Probe):
         return {name: float(value) for name, value in found.items()}
 
 
+def _read(file: Path) -> Readings | None:
+    """What is kept in a file; None where there is none, or something else, so that it is measured anew."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(values, dict) and "K_F" in values and all(isinstance(v, float) for v in values.values())
+    return values if whole else None
+
+
 def _write_atomically(file: Path, text: str) -> None:
     """Several processes may measure the same images: the last rename wins, and no reader sees half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:16]}-")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:16]}-")
+    except OSError as error:
+        raise InputError(f"cannot keep measured values in {file.parent}: {error.strerror}") from error
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
     os.replace(beside, file)

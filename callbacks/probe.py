@@ -150,8 +150,7 @@ class Probe(Callback):
 
     def __init__(self, every_n_epochs: int = 1) -> None:
         super().__init__()
-        if every_n_epochs < 1:
-            raise InputError(f"every_n_epochs={every_n_epochs} is out of range: choose 1 or more")
+        require_at_least(1, every_n_epochs=every_n_epochs)
         self.every_n_epochs = every_n_epochs
         self.readings: Readings = {}
         """The last measurement in full precision, by logged name."""
@@ -207,10 +206,28 @@ def readings(name: str, estimate: Estimate) -> Readings:
     return entries
 
 
+def require_at_least(least: int, **options: int | None) -> None:
+    """Refuse options that are too small; None means that there is no limit.
+
+    Raises:
+        InputError: Names the option, its value, and the least that is allowed.
+
+    Example:
+        >>> require_at_least(1, batch_size=0)
+        Traceback (most recent call last):
+        ...
+        metrics.errors.InputError: batch_size=0 is out of range: choose 1 or more
+    """
+    for option, value in options.items():
+        if value is not None and value < least:
+            raise InputError(f"{option}={value} is out of range: choose {least} or more")
+
+
 @contextmanager
 def _undisturbed(module: LightningModule) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
+    failure: BaseException | None = None
     try:
         with (
             isolate_rng(),
@@ -218,10 +235,15 @@ def _undisturbed(module: LightningModule) -> Iterator[None]:
             torch.enable_grad(),
             torch.autocast(module.device.type, enabled=False),
         ):
-            yield
+            try:
+                yield
+            except BaseException as error:  # isolate_rng restores nothing when an exception passes through
+                failure = error
     finally:
         for part, training in modes:
             part.training = training
+    if failure is not None:
+        raise failure
 
 
 def _subject(probe: Probe, trainer: Trainer, pl_module: LightningModule) -> Subject:

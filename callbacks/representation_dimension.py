@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from callbacks.probe import Probe, Readings, Subject, readings
+from callbacks.probe import Probe, Readings, Subject, readings, require_at_least
 from metrics import EstimatorName, InputError, intrinsic_dimension
 
 _PENULTIMATE = "penultimate"
@@ -45,6 +45,9 @@ class RepresentationDimension(Probe):
         super().__init__(every_n_epochs)
         if isinstance(layers, str) and layers != "profile":
             layers = (layers,)
+        require_at_least(0, seed=seed)
+        require_at_least(1, max_samples=max_samples, batch_size=batch_size)
+        require_at_least(3, k=k)
         self.layers = layers
         self.estimators = tuple(estimators)
         self.k = k

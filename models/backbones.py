@@ -122,7 +122,7 @@ class Backbone(nn.Module):
             if PENULTIMATE in wanted:
                 pooled = network.forward_head(maps, pre_logits=True)
                 found[PENULTIMATE] = pooled.detach().float().flatten(1)
-            elif len(found) < len(wanted):
+            if len(found) < len(wanted):  # a layer of the classifier
                 network.forward_head(maps)
         finally:
             for handle in handles:

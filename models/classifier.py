@@ -69,18 +69,16 @@ class ImageClassifier(LightningModule):
         super().__init__()
         if not std > 0:
             raise InputError(f"std={std:g} is out of range: pixels are divided by it, choose std > 0")
-        channels, height, width = input_shape
+        shape = cast(tuple[int, int, int], tuple(input_shape))  # a checkpoint holds a list
         self.architecture = {
             "backbone": backbone,
             "num_classes": num_classes,
-            "input_shape": [channels, height, width],
+            "input_shape": list(shape),
             "drop_rate": drop_rate,
             "mean": mean,
             "std": std,
         }
-        self.backbone = Backbone(
-            backbone, num_classes=num_classes, input_shape=(channels, height, width), drop_rate=drop_rate
-        )
+        self.backbone = Backbone(backbone, num_classes=num_classes, input_shape=shape, drop_rate=drop_rate)
         self.mean, self.std = mean, std
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         # torchmetrics weigh by samples: exact over batches of any size and any number of processes.
@@ -102,9 +100,9 @@ class ImageClassifier(LightningModule):
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             model = cls(**checkpoint["architecture"])
-        except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError) as error:
-            raise InputError(f"{path} is no checkpoint of this project: {error}") from error
-        model.load_state_dict(checkpoint["state_dict"])
+            model.load_state_dict(checkpoint["state_dict"])
+        except Exception as error:  # whatever a file that is something else makes torch raise
+            raise InputError(f"{path} is no checkpoint of this project: {error or type(error).__name__}") from error
         return model
 
     def forward(self, images: Tensor) -> Tensor:
@@ -116,12 +114,12 @@ class ImageClassifier(LightningModule):
         Returns:
             ``(n, num_classes)``.
         """
-        logits: Tensor = self.backbone((images - self.mean) / self.std)
+        logits: Tensor = self.backbone(self._normalized(images))
         return logits
 
     def features(self, images: Tensor, layers: Iterable[str] = (PENULTIMATE,)) -> dict[str, Tensor]:
         """What the named layers make of images in [0, 1]; see :meth:`models.backbones.Backbone.features`."""
-        return self.backbone.features((images - self.mean) / self.std, layers)
+        return self.backbone.features(self._normalized(images), layers)
 
     @property
     def depths(self) -> Mapping[str, float]:
@@ -190,6 +188,10 @@ class ImageClassifier(LightningModule):
         if different:
             listed = ", ".join(f"{key}={theirs.get(key)} (here {self.architecture[key]})" for key in different)
             raise InputError(f"the checkpoint is of another model: {listed}; give the options that it was trained with")
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        """Pixels as the network takes them, in its own precision."""
+        return (images.to(self.dtype) - self.mean) / self.std
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         real = batch["index"] >= 0
