@@ -60,6 +60,8 @@ class ImageTable:
             raise InputError(f"the image table at {folder} cannot be read: {error}") from error
         if images.dtype != np.uint8 or images.ndim != 4:
             raise InputError(f"{folder / IMAGES} holds {images.dtype} {images.shape}: expected uint8 (N, C, H, W)")
+        if 0 in images.shape[1:]:
+            raise InputError(f"{folder / IMAGES} holds empty images of shape {images.shape[1:]}: write the table anew")
         if len(rows) != len(images) or not len(rows):
             raise InputError(f"{folder} has {len(images)} images but {len(rows)} manifest rows: write the table anew")
         if "group" not in names:
@@ -87,6 +89,11 @@ class ImageTable:
             InputError: Unknown labelling, with those that there are, or a label below zero.
         """
         if labelling not in self.labellings:
+            if labelling in self.columns:
+                wrong = next(
+                    (cell for cell in self.columns[labelling] if cell and not _is_integer(cell)), "only blanks"
+                )
+                raise InputError(f"{self.folder}: {labelling!r} holds {wrong!r}: labels are whole numbers 0, 1, 2, …")
             raise InputError(f"{self.folder} has no labelling {labelling!r}: choose from {', '.join(self.labellings)}")
         labels = np.array([int(cell) if cell else -1 for cell in self.columns[labelling]], dtype=np.int64)
         negative = sum(cell.startswith("-") for cell in self.columns[labelling])

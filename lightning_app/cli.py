@@ -7,12 +7,14 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -65,11 +67,11 @@ def run_command(argv: Sequence[str]) -> None:
     except Exception as error:
         # The parser wraps what a class raises when it is instantiated.
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
+        while cause is not None and not isinstance(cause, InputError | MisconfigurationException):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        raise cause from None
+        raise InputError(str(cause)) from None
 
 
 class SuiteCLI(LightningCLI):
@@ -223,6 +225,7 @@ class _Recorded:
         self.trainer = cli.trainer
         self.started = datetime.now(UTC)
         self.clock = time.monotonic()
+        self.new = not self.run.folder.exists()
 
     def __enter__(self) -> "_Recorded":
         if self.trainer.is_global_zero:
@@ -239,9 +242,18 @@ class _Recorded:
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.close(exit_code=0 if kind is None else 1)
+        if isinstance(error, InputError) and self.new and not self.run.checkpoint.exists():
+            self._withdraw()
         if isinstance(error, SystemExit) and self.trainer.interrupted:
             # Lightning turns Ctrl-C into an exit with code 1.
             raise KeyboardInterrupt from error
+
+    def _withdraw(self) -> None:
+        """Leave nothing behind of a run that could not begin."""
+        shutil.rmtree(self.run.folder, ignore_errors=True)
+        for parent in self.run.folder.parents[:2]:
+            with suppress(OSError):  # others' records are there
+                parent.rmdir()
 
     def raise_if_interrupted(self) -> None:
         if self.trainer.interrupted:
@@ -309,6 +321,6 @@ def _check_checkpoint(path: str | None) -> None:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         known = "architecture" in content
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise InputError(f"{path} is no readable checkpoint: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} is no readable checkpoint: give the last.ckpt of a run of this project") from error
     if not known:
         raise InputError(f"{path} does not say which network it holds: it is not a checkpoint of this project")

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import wandb
@@ -173,13 +173,27 @@ class WandbLogger(LightningWandbLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds numbers to the row of their epoch; the row is sent once training of the epoch is complete."""
         complete = "train/loss" in metrics or "test/loss" in metrics
-        self.experiment.log(dict(metrics), commit=complete)
+        self._attempt(lambda: self.experiment.log(dict(metrics), commit=complete))
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any) -> None:
+        """Adds the configuration."""
+        self._attempt(lambda: super(WandbLogger, self).log_hyperparams(params))
 
     @rank_zero_only
     def close(self, exit_code: int) -> None:
         """Finish the run, so that the next one in this process starts its own."""
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=exit_code)
+        experiment: Any = self._experiment
+        if experiment is not None:
+            self._attempt(lambda: experiment.finish(exit_code=exit_code))
+
+    def _attempt(self, send: Callable[[], object]) -> None:
+        """Do something at W&B's; once that fails, go on without W&B."""
+        try:
+            send()
+        except Exception as error:  # whatever W&B raises, it must not stop a run
+            print(f"W&B has failed ({_first_line(error)}): logging to metrics.csv only", file=sys.stderr)
+            self._experiment = self._start("disabled")
 
     def _choose_mode(self) -> tuple[str, str]:
         """The mode to start in, and a line for the user where it is not the one asked for."""

@@ -27,7 +27,6 @@ _NOT_IDENTITY = (
     "runs",
     "rerun",
     "verbose",
-    "data.init_args.table",
     "trainer.default_root_dir",
     "trainer.enable_checkpointing",
     "trainer.enable_model_summary",

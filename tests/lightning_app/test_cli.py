@@ -210,6 +210,32 @@ def test_misspelt_key_in_the_file_is_named(key: str, config: Path, capsys: pytes
     assert f"{key}x" in mistake(capsys, "fit", "--config", str(config))
 
 
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--trainer.callbacks.n_images=90", "n_images=90 is more than the 10 evaluation images"),
+        ("--trainer.callbacks.batch_size=0", "batch_size=0 is out of range"),
+    ],
+)
+def test_probe_that_cannot_measure_leaves_nothing(
+    option: str, expected: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["fit", "--config", str(config), "--trainer.callbacks+", "AdversarialRobustness", option]
+    assert expected in mistake(capsys, *argv)
+    assert not Path("runs/test").exists()  # values measured before stay in runs/.properties
+
+
+def test_another_table_is_another_run() -> None:
+    from lightning_app.run import identity
+
+    ids = {identity("fit", {"data": {"init_args": {"table": table}}}) for table in ("data/oai", "data/mura")}
+    assert len(ids) == 2
+
+
+def test_lightnings_own_refusals_cost_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistake(capsys, "fit", "--config", str(config), "--trainer.max_epochs", "-5")
+
+
 def test_checkpoint_of_another_model_is_refused(fit: Fit, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = str(Path(fit()["folder"]) / "checkpoints" / "last.ckpt")
     capsys.readouterr()

@@ -127,3 +127,20 @@ def test_server_that_fails_at_start_costs_one_line(
     logger.log_metrics({"epoch": 0, "train/loss": 1.0})
     logger.close(exit_code=0)
     assert capsys.readouterr().err == "W&B cannot be reached (timed out): logging offline\n"
+
+
+def test_service_that_dies_costs_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = WandbLogger()
+    logger.attach(run, [], "title")
+    experiment = logger.experiment
+
+    class Dead:
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            raise RuntimeError("broken pipe")
+
+    logger._experiment = Dead()  # type: ignore[assignment]  # stands for a run whose service has died
+    logger.log_metrics({"epoch": 0, "train/loss": 1.0})
+    logger.log_metrics({"epoch": 1, "train/loss": 1.0})
+    logger.close(exit_code=0)
+    experiment.finish()
+    assert capsys.readouterr().err == "W&B has failed (broken pipe): logging to metrics.csv only\n"
