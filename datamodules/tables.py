@@ -89,12 +89,10 @@ class ImageTable:
             InputError: Unknown labelling, with those that there are, or a label below zero.
         """
         if labelling not in self.labellings:
-            if labelling in self.columns:
-                wrong = next(
-                    (cell for cell in self.columns[labelling] if cell and not _is_integer(cell)), "only blanks"
-                )
-                raise InputError(f"{self.folder}: {labelling!r} holds {wrong!r}: labels are whole numbers 0, 1, 2, …")
-            raise InputError(f"{self.folder} has no labelling {labelling!r}: choose from {', '.join(self.labellings)}")
+            choices = ", ".join(self.labellings) or "(no column holds whole numbers)"
+            odd = [str(cell) for cell in self.columns.get(labelling, ()) if cell and not _is_integer(cell)]
+            why = f"; {labelling!r} holds {odd[0]!r}, and labels are whole numbers 0, 1, 2, …" if odd else ""
+            raise InputError(f"{self.folder} has no labelling {labelling!r}: choose from {choices}{why}")
         labels = np.array([int(cell) if cell else -1 for cell in self.columns[labelling]], dtype=np.int64)
         negative = sum(cell.startswith("-") for cell in self.columns[labelling])
         if negative:
