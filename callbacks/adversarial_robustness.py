@@ -6,8 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.probe import Images, Probe, Readings, Subject, readings, require_at_least
-from metrics import AttackName, InputError, Outcomes, attacked_outcomes, check_attack, outcomes, robustness
+from callbacks.probe import Images, Probe, Readings, Subject, readings
+from metrics import (
+    AttackName,
+    InputError,
+    Outcomes,
+    attacked_outcomes,
+    check_attack,
+    outcomes,
+    require_at_least,
+    robustness,
+)
 
 
 class AdversarialRobustness(Probe):

@@ -6,10 +6,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from callbacks.probe import Images, Probe, Readings, Subject, readings, require_at_least
-from metrics import EstimatorName, InputError, intrinsic_dimension, label_sharpness
+from callbacks.probe import Images, Probe, Readings, Subject, readings
+from metrics import (
+    InputError,
+    check_estimator,
+    intrinsic_dimension,
+    label_sharpness,
+    map_shared,
+    n_processes,
+    neighborhoods,
+    require_at_least,
+)
 
-_CACHE_VERSION = 1  # raise when a measured value changes its meaning
+_CACHE_VERSION = 2  # raise when a measured value changes its meaning
 
 
 class DatasetProperties(Probe):
@@ -19,12 +28,12 @@ class DatasetProperties(Probe):
     options. Two sets are measured: the training subset (``data/…``) and the reference sample (``data_ref/…``),
     which is the same for every training size and network.
 
-    Logged: ``d_mle``, ``d_twonn`` (see :func:`metrics.intrinsic_dimension`), ``K_F``, ``K_F_per_pixel``
+    Logged: ``d_mle``, ``d_twonn``, … (see :func:`metrics.intrinsic_dimension`), ``K_F``, ``K_F_per_pixel``
     (:func:`metrics.label_sharpness`), each with ``_stderr`` where known, and the counts ``n_images``,
     ``n_duplicates`` and ``n_conflicts``.
 
     Args:
-        estimators: Estimators of intrinsic dimension.
+        estimators: Estimators of intrinsic dimension: mle, twonn, geomle, or a class of scikit-dimension.
         k: Neighbours per point of the estimator mle.
         max_samples: Images per sample for label sharpness; null takes all.
         trials: Samples over which label sharpness is averaged, where a sample is not the whole set.
@@ -38,7 +47,7 @@ class DatasetProperties(Probe):
 
     def __init__(
         self,
-        estimators: Sequence[EstimatorName] = ("mle", "twonn"),
+        estimators: Sequence[str] = ("mle", "twonn"),
         k: int = 20,
         max_samples: int | None = 1000,
         trials: int = 10,
@@ -50,6 +59,8 @@ class DatasetProperties(Probe):
         require_at_least(0, seed=seed)
         require_at_least(1, trials=trials, max_samples=max_samples)
         require_at_least(3, k=k)
+        for estimator in estimators:
+            check_estimator(estimator)
         self.estimators = tuple(estimators)
         self.k = k
         self.max_samples = max_samples
@@ -74,18 +85,21 @@ class DatasetProperties(Probe):
         options = [_CACHE_VERSION, *self.estimators, self.k, self.max_samples, self.trials, self.seed]
         name = "-".join([images.fingerprint, *map(str, options)])
         file = folder / f"{name}.json"
-        values = _read(file)
-        if values is None:
-            values = self._compute(images)
-            _write_atomically(file, json.dumps(values))
+        # The processes share the work, so all of them must do it, or none.
+        known = [values for values in map_shared(lambda _: _read(file), range(n_processes())) if values is not None]
+        if len(known) == n_processes():
+            return known[0]
+        values = self._compute(images)
+        _write_atomically(file, json.dumps(values))
         return values
 
     def _compute(self, images: Images) -> Readings:
         found: Readings = {"n_images": len(images)}
+        if self.estimators:
+            near = neighborhoods(images.images, estimators=self.estimators, k=self.k)
+            found["n_duplicates"] = near.n_dropped
         for estimator in self.estimators:
-            dimension = intrinsic_dimension(images.images, estimator=estimator, k=self.k)
-            found |= readings(f"d_{estimator}", dimension)
-            found["n_duplicates"] = dimension.n_dropped
+            found |= readings(f"d_{estimator}", intrinsic_dimension(near, estimator=estimator, k=self.k))
         sharpness = label_sharpness(
             images.images, images.labels, max_samples=self.max_samples, trials=self.trials, seed=self.seed
         )

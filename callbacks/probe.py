@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from metrics import Estimate, InputError
+from metrics import Estimate, InputError, require_at_least
 
 Readings = dict[str, float]
 
@@ -204,23 +204,6 @@ def readings(name: str, estimate: Estimate) -> Readings:
     if estimate.stderr is not None:
         entries[f"{name}_stderr"] = estimate.stderr
     return entries
-
-
-def require_at_least(least: int, **options: int | None) -> None:
-    """Refuse options that are too small; None means that there is no limit.
-
-    Raises:
-        InputError: Names the option, its value, and the least that is allowed.
-
-    Example:
-        >>> require_at_least(1, batch_size=0)
-        Traceback (most recent call last):
-        ...
-        metrics.errors.InputError: batch_size=0 is out of range: choose 1 or more
-    """
-    for option, value in options.items():
-        if value is not None and value < least:
-            raise InputError(f"{option}={value} is out of range: choose {least} or more")
 
 
 @contextmanager

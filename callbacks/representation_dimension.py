@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from callbacks.probe import Probe, Readings, Subject, readings, require_at_least
-from metrics import EstimatorName, InputError, intrinsic_dimension
+from callbacks.probe import Probe, Readings, Subject, readings
+from metrics import InputError, check_estimator, intrinsic_dimension, neighborhoods, require_at_least
 
 _PENULTIMATE = "penultimate"
 
@@ -21,7 +21,7 @@ class RepresentationDimension(Probe):
 
     Args:
         layers: Names of layers, or ``profile`` for the network's stages and its penultimate layer.
-        estimators: Estimators of intrinsic dimension.
+        estimators: Estimators of intrinsic dimension: mle, twonn, geomle, or a class of scikit-dimension.
         k: Neighbours per point of the estimator mle.
         max_samples: Use at most so many training images (a seeded choice); default all.
         seed: Seed of that choice.
@@ -35,7 +35,7 @@ class RepresentationDimension(Probe):
     def __init__(
         self,
         layers: Sequence[str] | Literal["profile"] = (_PENULTIMATE,),
-        estimators: Sequence[EstimatorName] = ("mle", "twonn"),
+        estimators: Sequence[str] = ("mle", "twonn"),
         k: int = 20,
         max_samples: int | None = None,
         seed: int = 0,
@@ -49,6 +49,8 @@ class RepresentationDimension(Probe):
         require_at_least(1, max_samples=max_samples, batch_size=batch_size)
         require_at_least(3, k=k)
         self.layers = layers
+        for estimator in estimators:
+            check_estimator(estimator)
         self.estimators = tuple(estimators)
         self.k = k
         self.max_samples = max_samples
@@ -70,14 +72,15 @@ class RepresentationDimension(Probe):
         for layer in self._layers(subject):
             features = self._features(subject, layer)
             prefix = "repr" if layer == _PENULTIMATE else f"repr/{layer}"
-            for estimator in self.estimators:
-                try:
-                    dimension = intrinsic_dimension(
-                        features, estimator=estimator, k=self.k, max_samples=self.max_samples, seed=self.seed
-                    )
-                except InputError as error:
-                    raise InputError(f"features of layer {layer!r}: {error}") from error
-                found |= readings(f"{prefix}/d_{estimator}", dimension)
+            try:
+                near = neighborhoods(
+                    features, estimators=self.estimators, k=self.k, max_samples=self.max_samples, seed=self.seed
+                )
+                for estimator in self.estimators:
+                    dimension = intrinsic_dimension(near, estimator=estimator, k=self.k, seed=self.seed)
+                    found |= readings(f"{prefix}/d_{estimator}", dimension)
+            except InputError as error:
+                raise InputError(f"features of layer {layer!r}: {error}") from error
             if layer != _PENULTIMATE:
                 found[f"{prefix}/depth"] = subject.network.depths[layer]
         return found

@@ -1,51 +1,115 @@
-"""Exact distances: integers for 8-bit images, float64 differences for everything else."""
+"""Squared distances within one set of points: exact for 8-bit images, bounded for everything else."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from metrics.errors import InputError
+from metrics.points import distinct_rows, equal_rows
+from metrics.products import centred_norms, centred_products
 
-Points = Tensor | NDArray[np.generic]
-
-_EXACT_DIMS = 1024
-"""Products of values in −128…127 over so many dimensions stay at or below 2²⁴: exact in float32."""
-
-_CHUNK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 128 * 2**20
+_EPS = 2.0**-53
 
 
-def as_points(points: Points) -> Tensor:
-    """Flatten samples to rows and check that they can be compared.
+class Distances:
+    r"""All squared Euclidean distances of a set, computed a tile at a time.
+
+    .. math:: D_{ij} = \sum_p (x_{ip} - x_{jp})^2
+              = \lVert x_i \rVert^2 + \lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle
+
+    For uint8 points every tile holds the exact integers. For floating-point points a tile holds approximations
+    and :meth:`slack` bounds their error, so that candidates can be chosen by them and none is lost; :meth:`exact`
+    takes differences before it squares, in float64, and decides.
 
     Args:
-        points: ``(n, ...)``, uint8 or floating point, NumPy or torch.
-
-    Returns:
-        ``(n, d)``; uint8 stays uint8, every other dtype becomes float64.
-
-    Raises:
-        InputError: No samples, or NaN or infinite values among them.
+        rows: ``(n, d)`` from :func:`metrics.points.as_points`; kept as they are, not copied.
     """
-    if isinstance(points, np.ndarray) and (not points.flags.writeable or min(points.strides, default=0) < 0):
-        points = points.copy()  # torch takes neither without a complaint
-    rows = torch.as_tensor(points)
-    if rows.ndim < 2 or rows.numel() == 0:
-        raise InputError(f"points of shape {tuple(rows.shape)} are empty: expected (n, ...) with n ≥ 1 samples")
-    rows = rows.detach().flatten(1)
-    if rows.dtype == torch.uint8:
-        return rows
-    rows = rows.to(torch.float64)
-    broken = int((~torch.isfinite(rows)).any(dim=1).sum())
-    if broken:
-        raise InputError(
-            f"{broken} of {len(rows)} points hold NaN or infinite values: "
-            "if they are features, training diverged (lower the learning rate)"
-        )
-    return rows
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self.is_exact = rows.dtype == torch.uint8
+        dims = rows.shape[1]
+        if self.is_exact:
+            self.norms = centred_norms(rows)
+            self.dtype = torch.int32 if dims * 255**2 < 2**31 else torch.int64
+            self.largest: float = torch.iinfo(self.dtype).max
+        else:
+            # About the mean the norms, and with them the bound, are smallest.
+            self._centre = rows.mean(dim=0, dtype=torch.float64)
+            self.norms = self._float_norms()
+            self.dtype = torch.float64
+            self.largest = torch.inf
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.rows)
+
+    def tile(self, i: Tensor, j: Tensor) -> Tensor:
+        """Squared distances between points i ``(a,)`` and points j ``(b,)``: ``(a, b)``, exact or approximate."""
+        if self.is_exact:
+            products = centred_products(self.rows, i, j).to(self.dtype)
+            squared = torch.sub(self.norms[j].to(self.dtype), products, alpha=2, out=products)
+            return squared.add_(self.norms[i].to(self.dtype)[:, None])
+        squared = self.norms[i][:, None] + self.norms[j]
+        with torch.autocast(self.rows.device.type, enabled=False):
+            for start, stop in self._blocks(len(i) + len(j)):
+                squared.addmm_(self._block(i, start, stop), self._block(j, start, stop).T, alpha=-2)
+        return squared
+
+    def slack(self, i: Tensor) -> Tensor:
+        r"""How far a tile of approximations may be from what :meth:`exact` returns, per row: ``(a,)`` float64.
+
+        Centring, d products and sums in float64, and the rounding of the differences themselves each err by at
+        most a multiple of :math:`d\,u\,(\lVert x_i\rVert + \lVert x_j\rVert)^2` with :math:`u = 2^{-53}` (Higham,
+        *Accuracy and Stability of Numerical Algorithms*, 2nd ed., eq. 3.5); the constant below exceeds their sum.
+        """
+        if self.is_exact:
+            return torch.zeros(len(i), dtype=torch.float64, device=self.rows.device)
+        reach = self.norms[i].sqrt() + self.norms.max().sqrt()
+        return (8 * (self.rows.shape[1] + 16) * _EPS) * reach.square()
+
+    def exact(self, i: Tensor, j: Tensor) -> Tensor:
+        """Squared distances between points i ``(a,)`` and, for each, points j ``(a, k)``: ``(a, k)`` float64.
+
+        Differences are taken before squares, and added up in one fixed order: the same bits on every machine.
+        """
+        found = torch.empty(j.shape, dtype=torch.float64, device=self.rows.device)
+        at_once = max(1, _BLOCK_BYTES // (16 * self.rows.shape[1]))  # differences
+        columns = min(at_once, max(1, j.shape[1]))
+        for rows in torch.split(torch.arange(len(i), device=i.device), max(1, at_once // columns)):
+            left = self.rows[i[rows]].to(torch.float64)[:, None]
+            for start in range(0, j.shape[1], columns):
+                right = self.rows[j[rows, start : start + columns]].to(torch.float64)
+                found[rows, start : start + columns] = _sum_in_fixed_order(right.sub_(left).square_())
+        return found
+
+    def exact_rows(self, i: Tensor) -> Tensor:
+        """Squared distances of points i ``(a,)`` to all points: ``(a, n)``, exact integers or as :meth:`exact`."""
+        everything = torch.arange(len(self), device=self.rows.device)
+        return self.tile(i, everything) if self.is_exact else self.exact(i, everything.expand(len(i), -1))
+
+    def distinct(self) -> Tensor:
+        """Indices of the first occurrence of every distinct point, ascending."""
+        return distinct_rows(self.rows, self.norms)
+
+    def first_equal(self) -> Tensor:
+        """For every point the index of the first point that equals it, ``(n,)`` int64."""
+        return torch.from_numpy(equal_rows(self.rows, self.norms))
+
+    def _float_norms(self) -> Tensor:
+        norms = torch.zeros(len(self.rows), dtype=torch.float64, device=self.rows.device)
+        everything = torch.arange(len(self.rows), device=self.rows.device)
+        for part in torch.split(everything, 1024):
+            for start, stop in self._blocks(len(part)):
+                norms[part] += _sum_in_fixed_order(self._block(part, start, stop).square_())
+        return norms
+
+    def _block(self, part: Tensor, start: int, stop: int) -> Tensor:
+        return self.rows[:, start:stop].index_select(0, part).to(torch.float64) - self._centre[start:stop]
+
+    def _blocks(self, n_rows: int) -> list[tuple[int, int]]:
+        dims = self.rows.shape[1]
+        step = max(64, _BLOCK_BYTES // (16 * n_rows))
+        return [(start, min(start + step, dims)) for start in range(0, dims, step)]
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -58,124 +122,27 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
         b: ``(m, d)``, the same dtype.
 
     Returns:
-        ``(n, m)`` float64. For uint8 the result is the exact integer: with x − 128 in −128…127, float32
-        products over blocks of at most 1,024 dimensions are exact on any machine, and float64
-        sums of integers below 2⁵³ are too. For float64, differences are taken before squaring, so
-        near-duplicates do not cancel.
+        ``(n, m)`` float64: for uint8 the exact integers, for float64 differences taken before squaring.
 
     Example:
         >>> x = torch.tensor([[0, 0], [3, 4]], dtype=torch.uint8)
         >>> squared_distances(x, x).tolist()
         [[0.0, 25.0], [25.0, 0.0]]
     """
-    if a.dtype != torch.uint8:
-        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
-    distances = _squared_norms(a)[:, None] + _squared_norms(b)[None, :]
-    with _exact_float32_products(a.device):
-        for start in range(0, a.shape[1], _EXACT_DIMS):
-            block_a = a[:, start : start + _EXACT_DIMS].float() - 128
-            block_b = b[:, start : start + _EXACT_DIMS].float() - 128
-            distances -= 2 * (block_a @ block_b.T).double()
-    return distances
+    both = Distances(torch.cat([a, b]))
+    left = torch.arange(len(a), device=a.device)
+    right = torch.arange(len(a), len(both), device=a.device)
+    if both.is_exact:
+        return both.tile(left, right).to(torch.float64)
+    return both.exact(left, right.expand(len(a), -1))
 
 
-def nearest_neighbors(points: Points, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest neighbours of every point among the others, exactly.
-
-    Args:
-        points: ``(n, ...)``, uint8 or floating point; flattened to rows.
-        k: Number of neighbours, 1 ≤ k ≤ n − 1.
-
-    Returns:
-        Distances (float64, ascending) and indices (int64), both ``(n, k)``. A point is not its own
-        neighbour; equal distances are ordered by index.
-
-    Raises:
-        InputError: k out of range, no points, or values that are not finite.
-
-    Example:
-        >>> distances, indices = nearest_neighbors(torch.tensor([[0.0], [1.0], [3.0]]), k=1)
-        >>> distances.flatten().tolist(), indices.flatten().tolist()
-        ([1.0, 1.0, 2.0], [1, 0, 1])
-    """
-    rows = as_points(points)
-    n = len(rows)
-    if not 1 <= k < n:
-        raise InputError(f"k={k} neighbours do not exist among {n} points: choose 1 ≤ k ≤ {n - 1} or give more points")
-    distances, indices = [], []
-    for chunk in row_chunks(n, n):
-        squared = squared_distances(rows[chunk], rows)
-        own = torch.arange(chunk.start, chunk.stop)
-        squared[torch.arange(len(own)), own] = torch.inf
-        nearest = squared.sort(dim=1, stable=True)
-        distances.append(nearest.values[:, :k].sqrt())
-        indices.append(nearest.indices[:, :k])
-    return torch.cat(distances), torch.cat(indices)
-
-
-def distinct_rows(rows: Tensor) -> Tensor:
-    """Indices of the first occurrence of every distinct row, ascending.
-
-    Args:
-        rows: ``(n, d)``, uint8 or float64 without NaN.
-
-    Returns:
-        int64, shape ``(n_distinct,)``.
-
-    Example:
-        >>> distinct_rows(torch.tensor([[1.0], [2.0], [1.0]])).tolist()
-        [0, 1]
-    """
-    first: dict[bytes, int] = {}
-    for i, key in enumerate(row_keys(rows)):
-        first.setdefault(key, i)
-    return torch.tensor(sorted(first.values()), dtype=torch.int64)
-
-
-def row_keys(rows: Tensor) -> list[bytes]:
-    """One key per row, the same for equal rows and for no others.
-
-    Args:
-        rows: ``(n, d)``, uint8 or float64 without NaN.
-
-    Example:
-        >>> a, b, c = row_keys(torch.tensor([[0.0], [-0.0], [1.0]]))
-        >>> a == b, a == c
-        (True, False)
-    """
-    # Adding zero turns −0.0 into 0.0, which compares equal but has other bytes.
-    values = (rows if rows.dtype == torch.uint8 else rows + 0.0).cpu().numpy()
-    return [row.tobytes() for row in values]
-
-
-def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows, each so short that its float64 distances to all columns fit in 64 MB.
-
-    Example:
-        >>> [(s.start, s.stop) for s in row_chunks(5, 4_000_000)]
-        [(0, 2), (2, 4), (4, 5)]
-    """
-    step = max(1, _CHUNK_BYTES // (8 * max(1, n_columns)))
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))
-
-
-def _squared_norms(rows: Tensor) -> Tensor:
-    """Σ (x − 128)² per row of uint8 values, exact, as float64."""
-    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    for start in range(0, rows.shape[1], _EXACT_DIMS):
-        block = rows[:, start : start + _EXACT_DIMS].float() - 128
-        total += block.square().sum(dim=1).double()
-    return total
-
-
-@contextmanager
-def _exact_float32_products(device: torch.device) -> Iterator[None]:
-    """Switch off TF32, bf16 products and autocast for the time being."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
+def _sum_in_fixed_order(values: Tensor) -> Tensor:
+    """Sums over the last axis by halving it: element-wise additions, which every machine rounds alike."""
+    while values.shape[-1] > 1:
+        half = values.shape[-1] // 2
+        folded = values[..., :half] + values[..., half : 2 * half]
+        if values.shape[-1] % 2:
+            folded[..., 0] += values[..., -1]
+        values = folded
+    return values[..., 0]

@@ -13,3 +13,20 @@ class InputError(ValueError):
         ...
         metrics.errors.InputError: k=1 is too small: at least 3 neighbours are needed
     """
+
+
+def require_at_least(least: int, **options: int | None) -> None:
+    """Refuse options that are too small; None means that there is no limit.
+
+    Raises:
+        InputError: Names the option, its value, and the least that is allowed.
+
+    Example:
+        >>> require_at_least(1, batch_size=0)
+        Traceback (most recent call last):
+        ...
+        metrics.errors.InputError: batch_size=0 is out of range: choose 1 or more
+    """
+    for option, value in options.items():
+        if value is not None and value < least:
+            raise InputError(f"{option}={value} is out of range: choose {least} or more")

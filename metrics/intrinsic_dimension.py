@@ -1,33 +1,116 @@
-"""Intrinsic dimension of images (d_data) and of representations (d_repr)."""
+"""Intrinsic dimension: how many degrees of freedom a set of points has."""
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from metrics.distances import Points, as_points, distinct_rows, nearest_neighbors
-from metrics.errors import InputError
+from metrics.distances import Distances
+from metrics.errors import InputError, require_at_least
 from metrics.estimate import Estimate
-
-EstimatorName = Literal["mle", "twonn"]
+from metrics.estimators import Floats, check_estimator, first_of, geomle, mle, scikit_dimension, twonn
+from metrics.neighbors import neighbors_within
+from metrics.points import Points, as_points
+from metrics.ranks import Progress
+from metrics.sampling import random_sample
 
 _MAX_DUPLICATES = 0.2
-_MIN_NEIGHBORS = 3  # the normalisation k − 2 needs at least three
+_MIN_NEIGHBORS = 3
+_SPLITS, _MIN_SPLITS, _SPLIT_POINTS = 100, 40, 500_000
+_GEOMLE, _HALVES = 1, 2  # independent streams of random numbers
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighborhoods:
+    """Exact neighbours of every distinct point of a set: computed once, for all estimators and all k.
+
+    Attributes:
+        points: ``(n, d)``, the whole set that was given.
+        used: ``(m,)`` rows of it that take part: a seeded sample, without exact duplicates.
+        distances: ``(m, K)`` float64, ascending.
+        indices: ``(m, K)`` int64: neighbours as positions in ``used``.
+        n_dropped: Duplicates left out.
+    """
+
+    points: Tensor
+    used: Tensor
+    distances: Floats
+    indices: Indices
+    n_dropped: int
+
+
+def neighborhoods(
+    points: Points,
+    *,
+    estimators: Sequence[str] = ("mle", "twonn"),
+    k: int = 20,
+    max_samples: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Neighborhoods:
+    """Find the neighbours that :func:`intrinsic_dimension` needs, once for several estimators or several k.
+
+    Args:
+        points: Samples, ``(n, ...)``, flattened to rows; uint8 images or floating-point features.
+        estimators: For which of them.
+        k: Largest number of neighbours that will be asked for. More are kept, for the standard errors.
+        max_samples: Use a seeded random choice of at most so many points; None takes all.
+        seed: Seed of that choice.
+        progress: Told after every part of the work.
+
+    Raises:
+        InputError: Too few points for k, more than 20 % duplicates, NaN or infinite values.
+
+    Example:
+        >>> circle = torch.linspace(0, 6, 200, dtype=torch.float64)
+        >>> found = neighborhoods(torch.stack([circle.sin(), circle.cos()], dim=1), k=10)
+        >>> [round(intrinsic_dimension(found, k=k).value, 2) for k in (5, 10)]
+        [1.35, 1.13]
+    """
+    if not estimators:
+        raise InputError("no estimator: name at least one")
+    for estimator in estimators:
+        check_estimator(estimator)
+    require_at_least(1, max_samples=max_samples)
+    require_at_least(0, seed=seed)
+    if k < _MIN_NEIGHBORS:
+        raise InputError(f"k={k} is too small: at least {_MIN_NEIGHBORS} neighbours are needed")
+    rows = as_points(points)
+    sample = torch.from_numpy(random_sample(len(rows), max_samples, seed)).to(rows.device)
+    distances = Distances(rows if len(sample) == len(rows) else rows[sample])
+    kept = distances.distinct()
+    n_dropped = len(sample) - len(kept)
+    if n_dropped > _MAX_DUPLICATES * len(sample):
+        raise InputError(
+            f"{n_dropped} of {len(sample)} points are exact duplicates (at most {_MAX_DUPLICATES:.0%} are allowed): "
+            "remove them, or check that the features have not collapsed"
+        )
+    needed = max(_needed(estimator, k) for estimator in estimators)
+    if len(kept) <= needed:
+        raise InputError(
+            f"{len(kept)} distinct points are too few for k={needed} neighbours: give at least {needed + 1} or lower k"
+        )
+    length = min(len(kept) - 1, max(_list_length(estimator, k) for estimator in estimators))
+    found, indices = neighbors_within(distances, kept.to(rows.device), length, progress=progress)
+    positions = np.searchsorted(kept.numpy(), indices.cpu().numpy())
+    return Neighborhoods(rows, sample[kept.to(rows.device)], found.cpu().numpy(), positions, n_dropped)
 
 
 def intrinsic_dimension(
-    points: Points,
+    points: Points | Neighborhoods,
     *,
-    estimator: EstimatorName = "mle",
+    estimator: str = "mle",
     k: int = 20,
     max_samples: int | None = None,
     seed: int = 0,
 ) -> Estimate:
-    r"""Estimate how many degrees of freedom a set of points has.
-
-    With :math:`T_j(x_i)` the distance from :math:`x_i` to its j-th nearest neighbour:
+    r"""Estimate the intrinsic dimension of a set of points.
 
     - ``mle`` (Levina & Bickel, *Maximum likelihood estimation of intrinsic dimension*, NeurIPS 2004,
       eq. 8, averaged as MacKay & Ghahramani propose, with the paper's normalisation k − 2):
@@ -38,20 +121,31 @@ def intrinsic_dimension(
     - ``twonn`` (Facco et al., *Scientific Reports* 7:12140, 2017): the slope of
       :math:`-\log(1 - F(\mu))` against :math:`\log \mu` through the origin, with
       :math:`\mu_i = T_2(x_i) / T_1(x_i)`, the largest tenth of the ratios left out.
+    - ``geomle`` (Gomtsyan et al., ACML 2019): :func:`metrics.estimators.geomle`.
+    - Every estimator of scikit-dimension by the name of its class: ``CorrInt``, ``lPCA``, ….
 
-    Neighbours are exact (:func:`metrics.distances.nearest_neighbors`); the estimators are those of
-    scikit-dimension. Exact duplicates are removed first: they are no sample of the manifold, and one
-    pair of them would turn the estimate into zero.
+    Neighbours are exact (:func:`metrics.nearest_neighbors`). Exact duplicates are removed first: they are no sample of
+    the manifold, and one pair of them would turn the estimate into zero.
+
+    **Standard error** of ``mle`` and ``twonn``: neighbourhoods overlap, so local estimates are not independent. Two
+    *disjoint* halves A and B of the sample are, and the variance of the whole is half that of each:
+
+    .. math:: \mathrm{SE}^2 = \hat d^2 \; \tfrac14
+              \bigl\langle (\log \hat d_A - \log \hat d_B)^2 \bigr\rangle_{\text{random splits}}
+
+    over 100 seeded splits (fewer, but at least 40, above 5,000 points). It measures scatter, not bias: docs/method.md
+    shows both. None where a half has too few points, and for the other estimators.
 
     Args:
-        points: Samples, ``(n, ...)``, flattened to rows; uint8 images or floating-point features.
-        estimator: ``mle`` or ``twonn``.
-        k: Neighbours per point for ``mle``, 3 ≤ k < n; ``twonn`` always uses two.
+        points: Samples, ``(n, ...)``, flattened to rows; uint8 images or floating-point features; or the result of
+            :func:`neighborhoods`, from which any number of estimates can be read.
+        estimator: One of :data:`metrics.estimators`.
+        k: Neighbours per point for ``mle``, 3 ≤ k < n; ``twonn`` always uses two, ``geomle`` k/2 … 2k.
         max_samples: Measure on a seeded random choice of at most so many points; None takes all.
-        seed: Seed of that choice.
+        seed: Seed of that choice, of ``geomle``'s bootstrap samples and of the splits.
 
     Returns:
-        The estimate (dimensionless, > 0); ``n_dropped`` counts the duplicates. No standard error is given.
+        The estimate (dimensionless, > 0); ``n_dropped`` counts the duplicates.
 
     Raises:
         InputError: Too few points, an unknown estimator, NaN or infinite values, more than 20 %
@@ -62,43 +156,65 @@ def intrinsic_dimension(
         >>> round(intrinsic_dimension(line @ torch.ones(1, 3, dtype=torch.float64), k=10).value, 1)
         1.1
     """
-    if estimator not in ("mle", "twonn"):
-        raise InputError(f"unknown estimator {estimator!r}: choose 'mle' or 'twonn'")
-    if max_samples is not None and max_samples < 1:
-        raise InputError(f"max_samples={max_samples} is out of range: choose 1 or more, or none for all")
-    if k < _MIN_NEIGHBORS:
-        raise InputError(f"k={k} is too small: at least {_MIN_NEIGHBORS} neighbours are needed")
-    rows = as_points(points)
-    if max_samples is not None and max_samples < len(rows):
-        chosen = np.random.default_rng(seed).permutation(len(rows))[:max_samples]
-        rows = rows[torch.from_numpy(np.sort(chosen))]
-    kept = distinct_rows(rows)
-    n_dropped = len(rows) - len(kept)
-    if n_dropped > _MAX_DUPLICATES * len(rows):
+    check_estimator(estimator)
+    if not isinstance(points, Neighborhoods):
+        points = neighborhoods(points, estimators=[estimator], k=k, max_samples=max_samples, seed=seed)
+    elif max_samples is not None and max_samples < len(points.used):
+        raise InputError(f"max_samples={max_samples}: the neighbourhoods were computed for {len(points.used)} points")
+    needed = _needed(estimator, k)
+    if k < _MIN_NEIGHBORS or needed > points.distances.shape[1]:
         raise InputError(
-            f"{n_dropped} of {len(rows)} points are exact duplicates (at most {_MAX_DUPLICATES:.0%} are allowed): "
-            "remove them, or check that the features have not collapsed"
+            f"k={k} is out of range: these neighbourhoods hold {points.distances.shape[1]} neighbours, "
+            f"{estimator} needs {needed}; choose k ≥ {_MIN_NEIGHBORS} or compute more"
         )
-    n_neighbors = k if estimator == "mle" else 2
-    if len(kept) <= n_neighbors:
-        raise InputError(
-            f"{len(kept)} distinct points are too few for k={n_neighbors} neighbours: "
-            f"give at least {n_neighbors + 1} or lower k"
+    stderr = None
+    if estimator in ("mle", "twonn", "geomle"):
+        value, stderr = _own_estimate(points, estimator, k, seed)
+    else:
+        value = scikit_dimension(
+            estimator,
+            points.points[points.used].cpu().numpy().astype(np.float64),
+            points.distances[:, :needed],
+            points.indices[:, :needed],
+            k,
+            seed,
         )
-    distances, indices = nearest_neighbors(rows[kept], n_neighbors)
-    value = _estimate(estimator, distances.cpu().numpy(), indices.cpu().numpy())
     if not (math.isfinite(value) and value > 0):
         raise InputError("every neighbour is equally far: no dimension can be read off these points")
-    return Estimate(value=value, stderr=None, n_used=len(kept), n_dropped=n_dropped)
+    return Estimate(value=value, stderr=stderr, n_used=len(points.used), n_dropped=points.n_dropped)
 
 
-def _estimate(estimator: EstimatorName, distances: NDArray[np.float64], indices: NDArray[np.int64]) -> float:
-    import skdim  # a slow import (numba, scikit-learn)
-
-    # scikit-dimension only checks X when neighbours are given: the distances stand in for it.
+def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tuple[float, float | None]:
+    """The estimate and its standard error; None where halves have too few points."""
+    needed = _needed(estimator, k)
+    length = _list_length(estimator, k)
     with np.errstate(divide="ignore"):
-        if estimator == "mle":
-            mle = skdim.id.MLE(unbiased=True)
-            mle.fit(distances, precomputed_knn_arrays=(distances, indices), n_neighbors=distances.shape[1])
-            return float(mle.dimension_)
-        return float(skdim.id.TwoNN(dist=True).fit(distances[:, :2]).dimension_)
+        logs = np.log(found.distances[:, :length])
+    indices = found.indices[:, :length]
+    everyone = np.arange(len(logs))
+    if estimator == "geomle":
+        dims = found.points.shape[1]
+        return geomle(logs, indices, everyone, k, dims, np.random.default_rng([seed, _GEOMLE])), None
+    estimate = mle if estimator == "mle" else twonn
+    value = estimate(logs[:, :needed])
+    if len(logs) // 2 <= needed or not (math.isfinite(value) and value > 0):
+        return value, None
+    rng = np.random.default_rng([seed, _HALVES])
+    squares = []
+    for _ in range(max(_MIN_SPLITS, min(_SPLITS, _SPLIT_POINTS // len(logs)))):
+        side = np.zeros(len(logs), dtype=bool)
+        side[rng.permutation(len(logs))[: len(logs) // 2]] = True
+        nearest = first_of(logs, side[indices] == side[:, None], needed)
+        squares.append(math.log(estimate(nearest[side]) / estimate(nearest[~side])) ** 2)
+    return value, value * math.sqrt(float(np.mean(squares)) / 4)
+
+
+def _needed(estimator: str, k: int) -> int:
+    """How many neighbours an estimate takes."""
+    return {"twonn": 2, "geomle": 2 * k}.get(estimator, k)
+
+
+def _list_length(estimator: str, k: int) -> int:
+    """How many neighbours to keep, so that a random part of all points holds enough of them with near certainty."""
+    needed, part = (2 * k, 1 - math.exp(-1)) if estimator == "geomle" else (_needed(estimator, k), 0.5)
+    return math.ceil(needed / part + 5 * math.sqrt(2 * needed) + 6)

@@ -1,0 +1,298 @@
+"""Images whose dimension, label sharpness and label noise are known: ground truth for what is measured."""
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.base import Domain, Sample, TableDataModule
+from datamodules.images import ImageSet
+from datamodules.tables import ImageTable
+from metrics import InputError
+
+_MIDDLE = 127.5  # as far from black as from white
+_SHOWN = 3  # latents in the manifest
+_CHUNK = 256  # points whose distances to all others are held at a time
+
+# One stream of random numbers per purpose, so that label noise leaves the images alone.
+_LATENTS, _NOISE = range(2)
+
+
+class Manifold(TableDataModule):
+    r"""Synthetic images rendered from a latent cube: dimension, margin and label noise are dials.
+
+    Latents z are uniform in [−1, 1]^d. The image of z, in grey levels 0 … 255, is
+
+    .. math:: x_p(z) = 127.5 + A \sum_{i=1}^d z_i \psi_i(p), \qquad
+              A = \frac{127.5 \cdot \mathrm{contrast}}{\max_p \sum_i |\psi_i(p)|}
+
+    with :math:`\psi_i` the d lowest frequencies (the constant left out) of the orthonormal 2-D DCT-II, the same in
+    every channel. With A no pixel leaves [0, 255] anywhere in the cube, so nothing is clipped, and the map is
+    injective and isometric but for one factor:
+
+    .. math:: \lVert x(z) - x(z') \rVert_2 = \mathrm{scale} \cdot \lVert z - z' \rVert_2, \qquad
+              \mathrm{scale} = A \sqrt C
+
+    Rounding to 8 bits then moves a distance by at most √(C·H·W) grey levels. The label is 1 where z_1 > 0, which is
+    every other image; of each class equally many labels are flipped. Manifolds that differ only in ``label_noise``,
+    ``contrast``, ``image_size`` or ``channels`` have the same latents, and so have those that differ in ``margin``
+    but for z_1 ← sign(z_1) · (margin/2 + (1 − margin/2) · |z_1|).
+
+    Args:
+        table: Folder of the image table; default a folder under data/manifold/ that is named after the dials.
+        domain: natural or medical; kept in the record. Default natural.
+        labelling: Column of the manifest that holds the labels; there is only label.
+        classes: The task, as in [1, 0]; default both labels as they are.
+        n_train: Training images, class-balanced; null takes all that can be balanced.
+        n_val: Validation images; 0 for none.
+        n_test: Test images; the same whatever n_train is.
+        n_reference: Size of the reference sample on which data_ref/ is measured; default 1,000, or
+            fewer where the training pool is smaller.
+        image_size: Side in pixels that images are rendered at; nothing is resampled.
+        channels: 1 (grey) or 3 (the same grey three times).
+        antialias: Has no effect: nothing is resampled.
+        batch_size: Training images per step and process; default as in the paper for the backbone.
+        split_seed: Seed of validation, test and reference sets.
+        subset_seed: Seed of the order that training subsets are cut from.
+        dimension: Latent dimension d, 1 … image_size² − 1.
+        margin: Smallest distance in z_1 between the classes before noise, 0 ≤ margin < 2.
+        label_noise: Fraction of the labels that are flipped, 0 … 0.5, to the nearest whole number per class.
+        amount: Images in the table, at least 2; a smaller table holds the first images of a larger one.
+        contrast: Part of the grey scale that images may use, 0 < contrast ≤ 1.
+        latent_seed: Seed of latents and noise.
+
+    Raises:
+        InputError: A dial out of its range, sizes that cannot be had (with counts), or a table made otherwise.
+
+    Example:
+        >>> data = Manifold(dimension=2, margin=0.5, amount=100)
+        >>> data.latents.shape, bool((data.latents[:, 0].abs() >= 0.25).all())
+        (torch.Size([100, 2]), True)
+        >>> round(data.max_label_sharpness / Manifold(dimension=2, margin=0.1).max_label_sharpness, 9)
+        0.2
+    """
+
+    def __init__(
+        self,
+        table: str | None = None,
+        domain: Domain | None = None,
+        labelling: str = "label",
+        classes: list[int | list[int]] | None = None,
+        n_train: int | None = 500,
+        n_val: int = 100,
+        n_test: int = 300,
+        n_reference: int | None = None,
+        image_size: int = 32,
+        channels: Literal[1, 3] = 1,
+        antialias: bool = True,
+        batch_size: int | None = None,
+        split_seed: int = 0,
+        subset_seed: int = 0,
+        dimension: int = 6,
+        margin: float = 0.2,
+        label_noise: float = 0.0,
+        amount: int = 3000,
+        contrast: float = 1.0,
+        latent_seed: int = 0,
+    ) -> None:
+        dials = (
+            f"d{dimension}-m{_exact(margin)}-n{_exact(label_noise)}-{image_size}px-{channels}ch-"
+            f"c{_exact(contrast)}-N{amount}-s{latent_seed}"
+        )
+        super().__init__(
+            table=table or f"data/manifold/{dials}",
+            domain=domain,
+            labelling=labelling,
+            classes=classes,
+            n_train=n_train,
+            n_val=n_val,
+            n_test=n_test,
+            n_reference=n_reference,
+            image_size=image_size,
+            channels=channels,
+            antialias=antialias,
+            batch_size=batch_size,
+            split_seed=split_seed,
+            subset_seed=subset_seed,
+        )
+        if channels not in (1, 3):
+            raise InputError(f"channels={channels} cannot be rendered: choose 1 (grey) or 3 (the same grey thrice)")
+        if not 1 <= dimension < image_size**2:
+            raise InputError(
+                f"dimension={dimension} is out of range: images of {image_size}x{image_size} pixels have "
+                f"1 … {image_size**2 - 1} dimensions beside their mean; choose fewer, or a larger image_size"
+            )
+        if not 0 <= margin < 2:
+            raise InputError(f"margin={margin} is out of range: choose at least 0 and less than 2, the cube's side")
+        if not 0 <= label_noise <= 0.5:
+            raise InputError(f"label_noise={label_noise} is out of range: choose 0 … 0.5 (labels by chance)")
+        if amount < 2:
+            raise InputError(f"amount={amount} is too small: choose at least 2 images, one for each class")
+        if not 0 < contrast <= 1:
+            raise InputError(f"contrast={contrast} is out of range: choose more than 0 and at most 1 (full range)")
+        if latent_seed < 0:
+            raise InputError(f"latent_seed={latent_seed} is out of range: choose 0 or more")
+        self.dimension, self.margin, self.label_noise = dimension, margin, label_noise
+        self.amount, self.contrast, self.latent_seed = amount, contrast, latent_seed
+        self._dials = dials
+        self._colours: int = channels
+        self._u, self._v = _lowest_frequencies(image_size, dimension)
+        self._cosines = _cosines(image_size, int(torch.maximum(self._u, self._v).max()) + 1)
+        # At every pixel some corner of the cube adds up the patterns with all signs alike: the bound is attained.
+        used = torch.zeros(len(self._cosines), len(self._cosines), dtype=torch.float64)
+        used[self._u, self._v] = 1
+        largest = (self._cosines.abs().T @ used @ self._cosines.abs()).max()
+        self._amplitude = _MIDDLE * contrast / float(largest)
+
+    @property
+    def latents(self) -> Tensor:
+        """Latents of every image of the table, after the margin, ``(amount, dimension)`` float64 in [−1, 1]."""
+        rng = np.random.default_rng([self.latent_seed, _LATENTS])
+        z = rng.uniform(-1, 1, (self.amount, self.dimension))
+        side = np.where(np.arange(self.amount) % 2, 1.0, -1.0)  # alternating: classes are balanced
+        z[:, 0] = side * (self.margin / 2 + (1 - self.margin / 2) * np.abs(z[:, 0]))
+        return torch.from_numpy(z)
+
+    @property
+    def scale(self) -> float:
+        """Distance between images, in grey levels 0 … 255, per unit of distance between latents: A·√C."""
+        return self._amplitude * math.sqrt(self._colours)
+
+    @property
+    def max_label_sharpness(self) -> float:
+        """255 / (scale · margin), pixels in [0, 1]: no sample without label noise is sharper; inf for margin 0."""
+        return 255 / (self.scale * self.margin) if self.margin else math.inf
+
+    def true_label_sharpness(self, images: ImageSet) -> float:
+        r"""Label sharpness of a set of these images, from their latents and labels alone.
+
+        .. math:: K_F = \frac{255}{\mathrm{scale} \cdot \min_{y_j \ne y_k} \lVert z_j - z_k \rVert_2}
+
+        What :func:`metrics.label_sharpness` measures on every pair of the images, had they not been rounded: the two
+        inverses, times 255, differ by at most √(C·H·W) grey levels unless rounding made images equal.
+
+        Args:
+            images: A set of this manifold, e.g. ``train_set``.
+
+        Returns:
+            K_F for pixels in [0, 1], > 0.
+
+        Raises:
+            InputError: Images that all have one label, or that are not of this manifold.
+
+        Example:
+            >>> data = Manifold(dimension=1, amount=2, margin=1.0)
+            >>> pair = ImageSet(torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), torch.arange(2))
+            >>> apart = data.latents[1, 0] - data.latents[0, 0]
+            >>> round(data.true_label_sharpness(pair) * data.scale * float(apart), 9)
+            255.0
+        """
+        shape, own = tuple(images.images.shape[1:]), (self._colours, self.image_size, self.image_size)
+        if shape != own or not ((images.rows >= 0) & (images.rows < self.amount)).all():
+            raise InputError(
+                f"these images have shape {shape} and are of another table than the {self.amount} of shape {own} "
+                "of this manifold: give one of its own sets, e.g. its train_set"
+            )
+        present = sorted(set(images.labels.tolist()))
+        if len(present) < 2:
+            raise InputError(
+                f"label sharpness needs images of at least two classes, but the {len(images)} images have the labels "
+                f"{present}: give a larger set"
+            )
+        z = self.latents[images.rows]
+        nearest = math.inf
+        for label in present[:-1]:
+            ours, others = z[images.labels == label], z[images.labels > label]
+            for start in range(0, len(ours), _CHUNK):
+                # Differences before squares: as products, near points would cancel.
+                apart = torch.cdist(ours[start : start + _CHUNK], others, compute_mode="donot_use_mm_for_euclid_dist")
+                nearest = min(nearest, float(apart.min()))
+        return 255 / (self.scale * nearest)
+
+    def render(self, latents: Tensor) -> Tensor:
+        """The images of any points of the latent cube, before they are rounded to 8 bits.
+
+        Args:
+            latents: ``(n, dimension)`` in [−1, 1].
+
+        Returns:
+            Grey levels in 0 … 255, ``(n, C, H, W)`` float64.
+
+        Raises:
+            InputError: Latents of another dimension, or outside the cube.
+
+        Example:
+            >>> Manifold(dimension=3).render(torch.zeros(1, 3)).unique()
+            tensor([127.5000], dtype=torch.float64)
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.dimension:
+            raise InputError(f"latents have shape {tuple(latents.shape)}: give (n, {self.dimension})")
+        if not (latents.abs() <= 1).all():
+            raise InputError(
+                f"latents lie in [{float(latents.min()):g}, {float(latents.max()):g}]: "
+                "images exist for the cube [-1, 1] only, where no pixel is clipped"
+            )
+        coefficients = torch.zeros(len(latents), len(self._cosines), len(self._cosines), dtype=torch.float64)
+        coefficients[:, self._u, self._v] = latents.double()
+        grey = _MIDDLE + self._amplitude * (self._cosines.T @ coefficients @ self._cosines)
+        return grey[:, None].repeat(1, self._colours, 1, 1)
+
+    def samples(self) -> Iterator[Sample]:
+        """Every image, rounded to 8 bits; each is its own group."""
+        for i, (z, label) in enumerate(zip(self.latents, self._labels(), strict=True)):
+            # Patterns vanish at some pixels but for float error, which must not decide how 127.5 is rounded.
+            image = self.render(z[None])[0].round(decimals=9).round().to(torch.uint8).numpy()
+            yield image, {"label": int(label), "group": f"point{i}", "source": self._source(z)}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Chooses the images and brings them into memory; a second call changes nothing.
+
+        Raises:
+            InputError: The folder holds a table that was made with other dials, or sizes that cannot be had.
+        """
+        if not self._sets:
+            found = ImageTable.open(self.table_folder).columns.get("source", np.array([]))
+            if found.tolist() != [self._source(z) for z in self.latents]:
+                raise InputError(
+                    f"the table at {self.table_folder} was not made with the dials {self._dials}: give the folder "
+                    "of another, or none (the default is named after the dials)"
+                )
+        super().setup(stage)
+
+    def _labels(self) -> NDArray[np.int64]:
+        """Labels of every image of the table, after noise, ``(amount,)``."""
+        clean = np.arange(self.amount) % 2
+        labels = clean.copy()
+        rng = np.random.default_rng([self.latent_seed, _NOISE])
+        for label in (0, 1):
+            rows = rng.permutation(np.flatnonzero(clean == label))
+            labels[rows[: round(self.label_noise * (self.amount // 2))]] = 1 - label
+        return labels
+
+    def _source(self, z: Tensor) -> str:
+        shown = ", ".join(f"{value:.2f}" for value in z[:_SHOWN].tolist())
+        return f"{self._dials} z=({shown}{', …' if len(z) > _SHOWN else ''})"
+
+
+def _exact(value: float) -> str:
+    """The shortest text that stands for this number and no other."""
+    return repr(float(value)).removesuffix(".0")
+
+
+def _lowest_frequencies(side: int, count: int) -> tuple[Tensor, Tensor]:
+    """Vertical and horizontal frequency of so many patterns, by u² + v², then u; the constant left out."""
+    k = torch.arange(side)
+    order = (k[:, None] ** 2 + k**2).flatten().argsort(stable=True)[1 : count + 1]
+    return order // side, order % side
+
+
+def _cosines(side: int, count: int) -> Tensor:
+    """The first vectors of the orthonormal 1-D DCT-II, ``(count, side)``; patterns are products of two."""
+    k, p = torch.arange(count, dtype=torch.float64), torch.arange(side, dtype=torch.float64)
+    rows = math.sqrt(2 / side) * torch.cos(math.pi / (2 * side) * k[:, None] * (2 * p + 1))
+    rows[0] = 1 / math.sqrt(side)
+    return rows
