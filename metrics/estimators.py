@@ -36,7 +36,7 @@ estimators = OWN + SCIKIT_DIMENSION
 """Names that :func:`metrics.intrinsic_dimension` takes."""
 
 _DISCARDED = 0.1  # of TwoNN's ratios, as Facco et al. do
-_GEOMLE_REPEATS, _GEOMLE_BOOTSTRAPS, _GEOMLE_RIDGE = 10, 20, 5e-3  # as in the authors' code
+_GEOMLE_BOOTSTRAPS, _GEOMLE_RIDGE = 20, 5e-3  # as in the authors' code
 _POINTS_AT_ONCE = 2048
 
 
@@ -98,7 +98,7 @@ def geomle(
     dims: int,
     rng: np.random.Generator,
     *,
-    repeats: int = _GEOMLE_REPEATS,
+    repeats: int = 10,
 ) -> float:
     r"""Gomtsyan, Mokrov, Panov & Yanovich, *Geometry-aware maximum likelihood estimation* (ACML 2019).
 
@@ -110,8 +110,8 @@ def geomle(
 
     by ridge regression (α = 0.005) weighted by their inverse standard deviations; the estimate is the mean of
     :math:`\theta_0` over points, clipped to [0, D], and over ``repeats`` repetitions. The defaults are those of the
-    authors' code, except that R is measured in units of the mean radius of 2k neighbours: there the estimate
-    changes with the unit of the data, here it does not.
+    authors' code, except that R is measured in units of the geometric mean distance to the 2k-th neighbour: there the
+    estimate changes with the unit of the data, here it does not.
 
     Args:
         logs: ``(m, K)``: log distances of the points to their neighbours, ascending.
@@ -148,9 +148,8 @@ def _extrapolated(logs: Floats, present: NDArray[np.bool_], fewest: int, most: i
         radius.append(np.exp(nearest[:, ks - 1]))
     y, r = np.mean(dimension, axis=0), np.mean(radius, axis=0)
     weight = 1 / np.maximum(np.std(dimension, axis=0, ddof=1), np.finfo(float).tiny)
-    weight /= weight.sum(axis=1, keepdims=True)
-    # The ridge penalty counts against the unscaled weights' sum.
-    ridge = _GEOMLE_RIDGE / (1 / np.maximum(np.std(dimension, axis=0, ddof=1), np.finfo(float).tiny)).sum(axis=1)
+    total = weight.sum(axis=1)
+    weight, ridge = weight / total[:, None], _GEOMLE_RIDGE / total
     x = np.stack([r, r**2], axis=2)
     x_mean, y_mean = np.einsum("nk,nkf->nf", weight, x), (weight * y).sum(axis=1)
     x_centred, y_centred = x - x_mean[:, None], y - y_mean[:, None]
@@ -160,7 +159,7 @@ def _extrapolated(logs: Floats, present: NDArray[np.bool_], fewest: int, most: i
     return np.asarray(y_mean - (slopes * x_mean).sum(axis=1))
 
 
-def first_of(values: Floats, held: NDArray[np.bool_], count: int) -> Floats:
+def first_of(values: NDArray[Any], held: NDArray[np.bool_], count: int) -> NDArray[Any]:
     """The first ``count`` values of each row that are held; where a row holds fewer, its last one is repeated.
 
     Example:

@@ -21,6 +21,7 @@ from metrics.sampling import random_sample
 _MAX_DUPLICATES = 0.2
 _MIN_NEIGHBORS = 3
 _SPLITS, _MIN_SPLITS, _SPLIT_POINTS = 100, 40, 500_000
+_GEOMLE_REPEATS, _GEOMLE_SPLITS = 10, 30
 _GEOMLE, _HALVES = 1, 2  # independent streams of random numbers
 
 Indices = NDArray[np.int64]
@@ -96,7 +97,7 @@ def neighborhoods(
         raise InputError(
             f"{len(kept)} distinct points are too few for k={needed} neighbours: give at least {needed + 1} or lower k"
         )
-    length = min(len(kept) - 1, max(_list_length(estimator, k) for estimator in estimators))
+    length = min(len(kept) - 1, max(_enough(_list_length(estimator, k), 0.5) for estimator in estimators))
     found, indices = neighbors_within(distances, kept.to(rows.device), length, progress=progress)
     positions = np.searchsorted(kept.numpy(), indices.cpu().numpy())
     return Neighborhoods(rows, sample[kept.to(rows.device)], found.cpu().numpy(), positions, n_dropped)
@@ -127,14 +128,14 @@ def intrinsic_dimension(
     Neighbours are exact (:func:`metrics.nearest_neighbors`). Exact duplicates are removed first: they are no sample of
     the manifold, and one pair of them would turn the estimate into zero.
 
-    **Standard error** of ``mle`` and ``twonn``: neighbourhoods overlap, so local estimates are not independent. Two
-    *disjoint* halves A and B of the sample are, and the variance of the whole is half that of each:
+    **Standard error** of ``mle``, ``twonn`` and ``geomle``: neighbourhoods overlap, so local estimates are not
+    independent. Two *disjoint* halves A and B of the sample are, and the variance of the whole is half that of each:
 
     .. math:: \mathrm{SE}^2 = \hat d^2 \; \tfrac14
               \bigl\langle (\log \hat d_A - \log \hat d_B)^2 \bigr\rangle_{\text{random splits}}
 
-    over 100 seeded splits (fewer, but at least 40, above 5,000 points). It measures scatter, not bias: docs/method.md
-    shows both. None where a half has too few points, and for the other estimators.
+    over 100 seeded splits (fewer, but at least 40, above 5,000 points; 30 for ``geomle``). It measures scatter, not
+    bias: docs/method.md shows both. None where a half has too few points, and for scikit-dimension's estimators.
 
     Args:
         points: Samples, ``(n, ...)``, flattened to rows; uint8 images or floating-point features; or the result of
@@ -186,26 +187,31 @@ def intrinsic_dimension(
 
 def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tuple[float, float | None]:
     """The estimate and its standard error; None where halves have too few points."""
-    needed = _needed(estimator, k)
-    length = _list_length(estimator, k)
     with np.errstate(divide="ignore"):
-        logs = np.log(found.distances[:, :length])
-    indices = found.indices[:, :length]
+        logs = np.log(found.distances)
+    indices, dims = found.indices, found.points.shape[1]
+    rng = np.random.default_rng([seed, _GEOMLE])
+    length = _list_length(estimator, k)
     everyone = np.arange(len(logs))
-    if estimator == "geomle":
-        dims = found.points.shape[1]
-        return geomle(logs, indices, everyone, k, dims, np.random.default_rng([seed, _GEOMLE])), None
-    estimate = mle if estimator == "mle" else twonn
-    value = estimate(logs[:, :needed])
-    if len(logs) // 2 <= needed or not (math.isfinite(value) and value > 0):
+
+    def estimate(logs: Floats, indices: Indices, members: Indices, repeats: int) -> float:
+        if estimator == "geomle":
+            return geomle(logs, indices, members, k, dims, rng, repeats=repeats)
+        return mle(logs) if estimator == "mle" else twonn(logs)
+
+    value = estimate(logs[:, :length], indices[:, :length], everyone, _GEOMLE_REPEATS)
+    if len(logs) // 2 <= _needed(estimator, k) or not (math.isfinite(value) and value > 0):
         return value, None
-    rng = np.random.default_rng([seed, _HALVES])
+    splits = _GEOMLE_SPLITS if estimator == "geomle" else max(_MIN_SPLITS, min(_SPLITS, _SPLIT_POINTS // len(logs)))
+    draw = np.random.default_rng([seed, _HALVES])
     squares = []
-    for _ in range(max(_MIN_SPLITS, min(_SPLITS, _SPLIT_POINTS // len(logs)))):
-        side = np.zeros(len(logs), dtype=bool)
-        side[rng.permutation(len(logs))[: len(logs) // 2]] = True
-        nearest = first_of(logs, side[indices] == side[:, None], needed)
-        squares.append(math.log(estimate(nearest[side]) / estimate(nearest[~side])) ** 2)
+    for _ in range(splits):
+        first = np.zeros(len(logs), dtype=bool)
+        first[draw.permutation(len(logs))[: len(logs) // 2]] = True
+        together = first[indices] == first[:, None]
+        near, who = first_of(logs, together, length), first_of(indices, together, length)
+        a, b = (estimate(near[half], who[half], everyone[half], 1) for half in (first, ~first))
+        squares.append(math.log(a / b) ** 2)
     return value, value * math.sqrt(float(np.mean(squares)) / 4)
 
 
@@ -215,6 +221,11 @@ def _needed(estimator: str, k: int) -> int:
 
 
 def _list_length(estimator: str, k: int) -> int:
-    """How many neighbours to keep, so that a random part of all points holds enough of them with near certainty."""
-    needed, part = (2 * k, 1 - math.exp(-1)) if estimator == "geomle" else (_needed(estimator, k), 0.5)
-    return math.ceil(needed / part + 5 * math.sqrt(2 * needed) + 6)
+    """How many neighbours an estimate is given: ``geomle`` takes those that a bootstrap sample happens to hold."""
+    needed = _needed(estimator, k)
+    return _enough(needed, 1 - math.exp(-1)) if estimator == "geomle" else needed
+
+
+def _enough(needed: int, part: float) -> int:
+    """So many neighbours that a random part of all points almost surely (five sigma) holds enough of them."""
+    return math.ceil((needed + 5 * math.sqrt(needed * (1 - part))) / part) + 6
