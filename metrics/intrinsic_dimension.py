@@ -69,10 +69,10 @@ def neighborhoods(
         InputError: Too few points for k, more than 20 % duplicates, NaN or infinite values.
 
     Example:
-        >>> circle = torch.linspace(0, 6, 200, dtype=torch.float64)
-        >>> found = neighborhoods(torch.stack([circle.sin(), circle.cos()], dim=1), k=10)
-        >>> [round(intrinsic_dimension(found, k=k).value, 2) for k in (5, 10)]
-        [1.35, 1.13]
+        >>> square = np.random.default_rng(0).random((1000, 2))
+        >>> found = neighborhoods(square, k=20)
+        >>> [round(intrinsic_dimension(found, k=k).value, 1) for k in (10, 20)]
+        [1.7, 1.8]
     """
     if not estimators:
         raise InputError("no estimator: name at least one")

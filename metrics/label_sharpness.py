@@ -196,7 +196,7 @@ def image_sharpness(
 
     Example:
         >>> images = torch.tensor([[0], [51], [255]], dtype=torch.uint8)
-        >>> [round(value, 6) for value in image_sharpness(images, torch.tensor([0, 1, 1])).values]
+        >>> image_sharpness(images, torch.tensor([0, 1, 1])).values.round(6).tolist()
         [5.0, 5.0, 1.0]
     """
     labelled = _Labelled(images, labels, space)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from callbacks import DatasetProperties
+from callbacks.probe import readings
 from callbacks.probe import Images
 from datamodules import ImageSet, ImageTable, TableDataModule, write_table
 from metrics import InputError, intrinsic_dimension, label_sharpness
@@ -61,8 +62,8 @@ def test_values(tiny_table: ImageTable) -> None:
             f"{prefix}/n_images": n,
             f"{prefix}/n_duplicates": 0,
             f"{prefix}/n_conflicts": 0,
-            f"{prefix}/d_mle": intrinsic_dimension(images.images, estimator="mle", k=5).value,
-            f"{prefix}/d_twonn": intrinsic_dimension(images.images, estimator="twonn").value,
+            **readings(f"{prefix}/d_mle", intrinsic_dimension(images.images, estimator="mle", k=5)),
+            **readings(f"{prefix}/d_twonn", intrinsic_dimension(images.images, estimator="twonn")),
             f"{prefix}/K_F": sharpness,
             f"{prefix}/K_F_per_pixel": sharpness * 16,  # √(16 · 16 values)
         }
@@ -78,6 +79,7 @@ def test_standard_errors_of_several_samples(tiny_table: ImageTable) -> None:
             "n_duplicates",
             "n_conflicts",
             "d_twonn",
+            "d_twonn_stderr",
             "K_F",
             "K_F_stderr",
             "K_F_per_pixel",
