@@ -4,5 +4,6 @@ from callbacks.adversarial_robustness import AdversarialRobustness
 from callbacks.dataset_properties import DatasetProperties
 from callbacks.probe import Probe
 from callbacks.representation_dimension import RepresentationDimension
+from callbacks.split_audit import SplitCheck
 
-__all__ = ["AdversarialRobustness", "DatasetProperties", "Probe", "RepresentationDimension"]
+__all__ = ["AdversarialRobustness", "DatasetProperties", "Probe", "RepresentationDimension", "SplitCheck"]

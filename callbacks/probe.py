@@ -36,19 +36,31 @@ class Images(Protocol):
         """Number of images."""
 
 
+class TableImages(Images, Protocol):
+    """Images that know where in the data set they come from."""
+
+    @property
+    def rows(self) -> Tensor:
+        """``(n,)`` int64: their rows in the image table."""
+
+    @property
+    def groups(self) -> Tensor:
+        """``(n,)`` int64: numbers of the groups (patients, volumes, lesions) that they belong to."""
+
+
 class Data(Protocol):
     """What a data module must offer to be measured."""
 
     @property
-    def train_set(self) -> Images:
+    def train_set(self) -> TableImages:
         """The training subset."""
 
     @property
-    def val_set(self) -> Images:
+    def val_set(self) -> TableImages:
         """The validation images; may be empty."""
 
     @property
-    def test_set(self) -> Images:
+    def test_set(self) -> TableImages:
         """The test images."""
 
     @property

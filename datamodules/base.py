@@ -127,14 +127,15 @@ class TableDataModule(LightningDataModule):
             return
         table = ImageTable.open(self.table_folder)
         labels = task_labels(table.labels(self.labelling), self.classes, f"{self.name} ({self.labelling})")
-        split = split_by_group(labels, table.groups, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed)
+        groups = table.groups
+        split = split_by_group(labels, groups, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed)
         chosen = {
             "train": training_subset(split.train, labels, self.n_train, seed=self.subset_seed),
             "val": split.val,
             "test": split.test,
             "reference": self._reference(split, labels),
         }
-        self._sets = {part: self._load(table, labels, rows) for part, rows in chosen.items()}
+        self._sets = {part: self._load(table, labels, groups, rows) for part, rows in chosen.items()}
         self._num_classes = int(labels.max()) + 1
 
     @property
@@ -205,7 +206,7 @@ class TableDataModule(LightningDataModule):
         rows = reference_sample(split.train, labels, self.n_reference, seed=self.split_seed)
         return rows if self.n_reference is not None else rows[:_DEFAULT_REFERENCE]
 
-    def _load(self, table: ImageTable, labels: Rows, rows: Rows) -> ImageSet:
+    def _load(self, table: ImageTable, labels: Rows, groups: Rows, rows: Rows) -> ImageSet:
         raw = torch.from_numpy(table.images[rows])
         flat = raw.flatten(1)
         constant = np.flatnonzero((flat == flat[:, :1]).all(dim=1).numpy())
@@ -219,7 +220,7 @@ class TableDataModule(LightningDataModule):
         images = resize(raw, self.image_size, antialias=self.antialias)
         if self.channels != "keep":
             images = set_channels(images, self.channels)
-        return ImageSet(images, torch.from_numpy(labels[rows]), torch.from_numpy(rows))
+        return ImageSet(images, torch.from_numpy(labels[rows]), torch.from_numpy(rows), torch.from_numpy(groups[rows]))
 
     def _loader(self, images: ImageSet, batch_size: int, *, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
         trainer = self.trainer

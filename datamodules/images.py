@@ -23,11 +23,13 @@ class ImageSet(Dataset[dict[str, Tensor]]):
         images: ``(n, C, H, W)`` uint8.
         labels: ``(n,)`` int64, 0 … classes − 1.
         rows: ``(n,)`` int64: the rows of the table that they come from.
+        groups: ``(n,)`` int64: numbers of the groups (patients, volumes, lesions) that they belong to.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    groups: Tensor
 
     def __len__(self) -> int:
         """Number of images."""

@@ -186,7 +186,8 @@ class Manifold(TableDataModule):
 
         Example:
             >>> data = Manifold(dimension=1, amount=2, margin=1.0)
-            >>> pair = ImageSet(torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), torch.arange(2))
+            >>> pixels = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
+            >>> pair = ImageSet(pixels, torch.tensor([0, 1]), torch.arange(2), torch.arange(2))
             >>> apart = data.latents[1, 0] - data.latents[0, 0]
             >>> round(data.true_label_sharpness(pair) * data.scale * float(apart), 9)
             255.0

@@ -19,7 +19,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from callbacks import Probe
+from callbacks import Probe, SplitCheck
 from datamodules import TableDataModule
 from lightning_app.grids import Block, check_grids
 from lightning_app.help import help_page
@@ -117,6 +117,8 @@ class SuiteCLI(LightningCLI):
         if self.subcommand == "predict":
             loggers = []  # nothing is logged
         callbacks.append(SeededEpochs())
+        if not any(isinstance(callback, SplitCheck) for callback in callbacks):
+            callbacks.append(SplitCheck())
         if configured.enable_progress_bar is not False:
             callbacks.append(ProgressLine())
         if configured.enable_checkpointing is not False:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import docstring_parser
 
-from callbacks import AdversarialRobustness, DatasetProperties, RepresentationDimension
-from datamodules import BrainSlices, MNIST5k, TableDataModule
+from callbacks import AdversarialRobustness, DatasetProperties, RepresentationDimension, SplitCheck
+from datamodules import BrainSlices, Manifold, MNIST5k, TableDataModule
 from lightning_app.loggers import WandbLogger
 from models import ImageClassifier
 
@@ -66,7 +66,7 @@ def help_page(command: str) -> str:
         "",
         "data",
         *_option("--data CLASS", "The data set, one of:"),
-        *(line for kind in (MNIST5k, BrainSlices, TableDataModule) for line in _class(kind)),
+        *(line for kind in (MNIST5k, BrainSlices, Manifold, TableDataModule) for line in _class(kind)),
         *_options_of(TableDataModule, "--data."),
         "",
         "training",
@@ -75,7 +75,7 @@ def help_page(command: str) -> str:
         "measurements and loggers (trainer.callbacks and trainer.logger in the file)",
         *(
             line
-            for kind in (DatasetProperties, RepresentationDimension, AdversarialRobustness, WandbLogger)
+            for kind in (DatasetProperties, RepresentationDimension, AdversarialRobustness, SplitCheck, WandbLogger)
             for line in _class(kind)
         ),
         "",

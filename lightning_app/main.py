@@ -12,6 +12,7 @@ _COMMANDS = {
     "validate": "measure a checkpoint on the validation images",
     "test": "measure a checkpoint on the test images",
     "predict": "class probabilities of the test images",
+    "measure": "intrinsic dimension, label sharpness and leaks of any labelled images, without training",
 }
 
 _HELP = """\
@@ -27,6 +28,7 @@ commands:
 Start here:
   lightning fit --config experiments.yaml
   lightning fit --config experiments.yaml --model.backbone vgg13 --data BrainSlices
+  lightning measure FOLDER --html page.html     your own images, without training
   lightning fit --help          what can be set
 
 Records go to runs/<name>/<run_id>/. Started again with the same options, a run that was
@@ -62,18 +64,34 @@ def main(args: Sequence[str] | None = None) -> None:
         near = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_COMMANDS)}"
         _fail(f"unknown command {command!r}: {hint}")
+    if command == "measure" and {"-h", "--help"} & set(argv):
+        from lightning_app.measure_options import parser
+
+        parser().print_help()
+        return
     # Tips and banners of the libraries say nothing about the user's run.
     os.environ.setdefault("WANDB_SILENT", "true")
-    from lightning_app.cli import run_command
     from metrics import InputError
 
     try:
-        run_command(argv)
+        _run(argv)
     except InputError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("stopped: the same command continues after the last finished epoch", file=sys.stderr)
+        hint = "" if command == "measure" else ": the same command continues after the last finished epoch"
+        print(f"stopped{hint}", file=sys.stderr)
         sys.exit(130)
+
+
+def _run(argv: list[str]) -> None:
+    if argv[0] == "measure":
+        from lightning_app.measure import run_measure
+
+        run_measure(argv[1:])
+    else:
+        from lightning_app.cli import run_command
+
+        run_command(argv)
 
 
 def _refuse_shadowed_packages() -> None:

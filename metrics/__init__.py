@@ -16,14 +16,17 @@ from metrics.label_sharpness import (
     sharpest_pairs,
     sharpness_curve,
 )
-from metrics.neighbors import nearest_enemies, nearest_neighbors
+from metrics.neighbors import nearest_enemies, nearest_friends, nearest_neighbors
 from metrics.ranks import Progress, map_shared, n_processes
 from metrics.robustness import Outcomes, Robustness, attacked_outcomes, outcomes, robustness
+from metrics.sampling import balanced_sample
+from metrics.split_audit import GroupLeak, SplitAudit, TwinLeak, audit_split, check_near
 
 __all__ = [
     "ATTACKS",
     "AttackName",
     "Estimate",
+    "GroupLeak",
     "ImageSharpness",
     "InputError",
     "LabelSharpness",
@@ -32,10 +35,15 @@ __all__ = [
     "Progress",
     "Robustness",
     "SharpPair",
+    "SplitAudit",
+    "TwinLeak",
     "adversarial_images",
     "attacked_outcomes",
+    "audit_split",
+    "balanced_sample",
     "check_attack",
     "check_estimator",
+    "check_near",
     "class_pair_sharpness",
     "estimators",
     "image_sharpness",
@@ -45,6 +53,7 @@ __all__ = [
     "mean_estimate",
     "n_processes",
     "nearest_enemies",
+    "nearest_friends",
     "nearest_neighbors",
     "neighborhoods",
     "outcomes",

@@ -8,6 +8,7 @@ from metrics.products import centred_norms, centred_products
 
 _BLOCK_BYTES = 128 * 2**20
 _EPS = 2.0**-53
+_NORM_ROWS = 1024
 
 
 class Distances:
@@ -98,8 +99,9 @@ class Distances:
     def _float_norms(self) -> Tensor:
         norms = torch.zeros(len(self.rows), dtype=torch.float64, device=self.rows.device)
         everything = torch.arange(len(self.rows), device=self.rows.device)
-        for part in torch.split(everything, 1024):
-            for start, stop in self._blocks(len(part)):
+        for part in torch.split(everything, _NORM_ROWS):
+            # The same blocks for a shorter part: equal points have equal norms, which tell duplicates.
+            for start, stop in self._blocks(_NORM_ROWS):
                 norms[part] += _sum_in_fixed_order(self._block(part, start, stop).square_())
         return norms
 

@@ -86,8 +86,9 @@ def twonn(logs: Floats) -> float:
     n = len(ratios)
     kept = int(n * (1 - _DISCARDED))
     x, y = ratios[:kept], -np.log1p(-np.arange(1, kept + 1) / n)
-    spread = float(x @ x)
-    return float(x @ y) / spread if spread > 0 else np.inf
+    # Sums, not inner products: those are rounded in another way on every kind of processor.
+    spread = float((x * x).sum())
+    return float((x * y).sum()) / spread if spread > 0 else np.inf
 
 
 def geomle(
@@ -155,7 +156,9 @@ def _extrapolated(logs: Floats, present: NDArray[np.bool_], fewest: int, most: i
     x_centred, y_centred = x - x_mean[:, None], y - y_mean[:, None]
     gram = np.einsum("nk,nkf,nkg->nfg", weight, x_centred, x_centred) + ridge[:, None, None] * np.eye(2)
     moment = np.einsum("nk,nkf,nk->nf", weight, x_centred, y_centred)
-    slopes = np.linalg.solve(gram, moment[..., None])[..., 0]
+    # Two unknowns, solved by hand: LAPACK rounds in another way on every kind of processor.
+    (a, b, c), (p, q) = (gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1]), moment.T
+    slopes = np.stack([c * p - b * q, a * q - b * p], axis=1) / (a * c - b * b)[:, None]
     return np.asarray(y_mean - (slopes * x_mean).sum(axis=1))
 
 

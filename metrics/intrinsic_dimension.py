@@ -97,7 +97,7 @@ def neighborhoods(
         raise InputError(
             f"{len(kept)} distinct points are too few for k={needed} neighbours: give at least {needed + 1} or lower k"
         )
-    length = min(len(kept) - 1, max(_enough(_list_length(estimator, k), 0.5) for estimator in estimators))
+    length = min(len(kept) - 1, _enough(needed, 0.5))
     found, indices = neighbors_within(distances, kept.to(rows.device), length, progress=progress)
     positions = np.searchsorted(kept.numpy(), indices.cpu().numpy())
     return Neighborhoods(rows, sample[kept.to(rows.device)], found.cpu().numpy(), positions, n_dropped)
@@ -135,13 +135,15 @@ def intrinsic_dimension(
               \bigl\langle (\log \hat d_A - \log \hat d_B)^2 \bigr\rangle_{\text{random splits}}
 
     over 100 seeded splits (fewer, but at least 40, above 5,000 points; 30 for ``geomle``). It measures scatter, not
-    bias: docs/method.md shows both. None where a half has too few points, and for scikit-dimension's estimators.
+    bias: docs/method.md shows both. None where a half has too few points, where neighbourhoods were found for a smaller
+    k, and for scikit-dimension's estimators.
 
     Args:
         points: Samples, ``(n, ...)``, flattened to rows; uint8 images or floating-point features; or the result of
             :func:`neighborhoods`, from which any number of estimates can be read.
         estimator: One of :data:`metrics.estimators`.
-        k: Neighbours per point for ``mle``, 3 ≤ k < n; ``twonn`` always uses two, ``geomle`` k/2 … 2k.
+        k: Neighbours per point for ``mle``, 3 ≤ k < n; ``twonn`` always uses two, ``geomle`` k/2 … 2k of those that
+            bootstrap samples hold, which takes about 5 k points.
         max_samples: Measure on a seeded random choice of at most so many points; None takes all.
         seed: Seed of that choice, of ``geomle``'s bootstrap samples and of the splits.
 
@@ -150,7 +152,7 @@ def intrinsic_dimension(
 
     Raises:
         InputError: Too few points, an unknown estimator, NaN or infinite values, more than 20 %
-            duplicates, or neighbours that are all equally far (no dimension can be read off them).
+            duplicates, or neighbours that are equally far (no dimension can be read off them).
 
     Example:
         >>> line = torch.linspace(0, 1, 200, dtype=torch.float64).square().reshape(-1, 1)
@@ -158,6 +160,7 @@ def intrinsic_dimension(
         1.1
     """
     check_estimator(estimator)
+    require_at_least(0, seed=seed)
     if not isinstance(points, Neighborhoods):
         points = neighborhoods(points, estimators=[estimator], k=k, max_samples=max_samples, seed=seed)
     elif max_samples is not None and max_samples < len(points.used):
@@ -170,7 +173,8 @@ def intrinsic_dimension(
         )
     stderr = None
     if estimator in ("mle", "twonn", "geomle"):
-        value, stderr = _own_estimate(points, estimator, k, seed)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # what comes of ties is looked at below
+            value, stderr = _own_estimate(points, estimator, k, seed)
     else:
         value = scikit_dimension(
             estimator,
@@ -181,17 +185,16 @@ def intrinsic_dimension(
             seed,
         )
     if not (math.isfinite(value) and value > 0):
-        raise InputError("every neighbour is equally far: no dimension can be read off these points")
+        raise InputError("neighbours are equally far: no dimension can be read off these points")
     return Estimate(value=value, stderr=stderr, n_used=len(points.used), n_dropped=points.n_dropped)
 
 
 def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tuple[float, float | None]:
-    """The estimate and its standard error; None where halves have too few points."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(found.distances)
+    """The estimate and its standard error; None where halves have too few neighbours, or no dimension."""
+    logs = np.log(found.distances)
     indices, dims = found.indices, found.points.shape[1]
     rng = np.random.default_rng([seed, _GEOMLE])
-    length = _list_length(estimator, k)
+    length = _needed(estimator, k)
     everyone = np.arange(len(logs))
 
     def estimate(logs: Floats, indices: Indices, members: Indices, repeats: int) -> float:
@@ -200,7 +203,8 @@ def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tu
         return mle(logs) if estimator == "mle" else twonn(logs)
 
     value = estimate(logs[:, :length], indices[:, :length], everyone, _GEOMLE_REPEATS)
-    if len(logs) // 2 <= _needed(estimator, k) or not (math.isfinite(value) and value > 0):
+    enough_points = len(logs) // 2 > length and logs.shape[1] >= min(len(logs) - 1, _enough(length, 0.5))
+    if not enough_points or not (math.isfinite(value) and value > 0):
         return value, None
     splits = _GEOMLE_SPLITS if estimator == "geomle" else max(_MIN_SPLITS, min(_SPLITS, _SPLIT_POINTS // len(logs)))
     draw = np.random.default_rng([seed, _HALVES])
@@ -211,19 +215,15 @@ def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tu
         together = first[indices] == first[:, None]
         near, who = first_of(logs, together, length), first_of(indices, together, length)
         a, b = (estimate(near[half], who[half], everyone[half], 1) for half in (first, ~first))
+        if not (0 < a < math.inf and 0 < b < math.inf):
+            return value, None
         squares.append(math.log(a / b) ** 2)
     return value, value * math.sqrt(float(np.mean(squares)) / 4)
 
 
 def _needed(estimator: str, k: int) -> int:
-    """How many neighbours an estimate takes."""
-    return {"twonn": 2, "geomle": 2 * k}.get(estimator, k)
-
-
-def _list_length(estimator: str, k: int) -> int:
-    """How many neighbours an estimate is given: ``geomle`` takes those that a bootstrap sample happens to hold."""
-    needed = _needed(estimator, k)
-    return _enough(needed, 1 - math.exp(-1)) if estimator == "geomle" else needed
+    """How many neighbours an estimate takes: of ``geomle``'s, bootstrap samples must happen to hold 2 k."""
+    return {"twonn": 2, "geomle": _enough(2 * k, 1 - math.exp(-1))}.get(estimator, k)
 
 
 def _enough(needed: int, part: float) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,6 +78,37 @@ def nearest_enemies(points: Points, labels: Points, *, progress: Progress | None
     return found[:, 0], indices[:, 0]
 
 
+def nearest_friends(points: Points, labels: Points, *, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    """The nearest other point with the same label, for every point, exactly.
+
+    Args:
+        points: As for :func:`nearest_neighbors`; at least two.
+        labels: ``(n,)`` integers.
+        progress: Told after every part of the work.
+
+    Returns:
+        Distances (float64) and indices (int64), both ``(n,)``; of equally near ones the first. A point that is alone
+        with its label has distance infinity and index −1.
+
+    Raises:
+        InputError: A single point, lengths that differ, or values that are not finite.
+
+    Example:
+        >>> distances, indices = nearest_friends(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 1, 0]))
+        >>> distances.tolist(), indices.tolist()
+        ([3.0, inf, 3.0], [2, -1, 0])
+    """
+    rows = as_points(points)
+    y = torch.from_numpy(as_labels(labels, len(rows))).to(rows.device)
+    everything = torch.arange(len(rows), device=rows.device)
+    found, indices = neighbors_within(
+        Distances(rows), everything, 1, barred=lambda i, j: y[i][:, None] != y[j], progress=progress
+    )
+    _, inverse, counts = torch.unique(y, return_inverse=True, return_counts=True)
+    alone = counts[inverse] == 1
+    return found[:, 0].masked_fill(alone, torch.inf), indices[:, 0].masked_fill(alone, -1)
+
+
 def neighbors_within(
     distances: Distances,
     subset: Tensor,
@@ -109,8 +141,10 @@ def neighbors_within(
         torch.split(subset, step),
         progress,
     )
-    squared, indices = (torch.cat(column).to(subset.device) for column in zip(*parts, strict=True))
-    return squared.to(torch.float64).sqrt(), indices
+    squared, indices = (torch.cat(column) for column in zip(*parts, strict=True))
+    # NumPy's square roots are correctly rounded; torch's differ in the last digit from machine to machine.
+    found = torch.from_numpy(np.sqrt(squared.to(torch.float64).numpy()))
+    return found.to(subset.device), indices.to(subset.device)
 
 
 def _nearest(distances: Distances, i: Tensor, subset: Tensor, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,10 @@ def as_labels(labels: Points, n: int) -> NDArray[np.int64]:
     Raises:
         InputError: Another shape, or labels that are no integers.
     """
-    given = torch.as_tensor(labels).cpu()
+    try:
+        given = _as_tensor(labels).cpu()
+    except TypeError as error:  # strings, for instance
+        raise InputError(f"labels that torch cannot read ({error}): give one integer label per image") from error
     if given.shape != (n,) or given.is_floating_point() or given.is_complex():
         raise InputError(
             f"{n} images but labels of shape {tuple(given.shape)}, {given.dtype}: give one integer label per image"
@@ -105,7 +108,7 @@ def equal_rows(rows: Tensor, digests: Tensor) -> NDArray[np.int64]:
 def _as_tensor(points: Points) -> Tensor:
     if isinstance(points, Tensor):
         return points
-    if min(points.strides, default=0) < 0:
+    if isinstance(points, np.ndarray) and min(points.strides, default=0) < 0:
         points = points.copy()  # torch knows no negative strides
     with warnings.catch_warnings():
         # A memory map that must not be written: nothing here writes, and a copy would fill the memory.

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,9 @@ def _centred(rows: Tensor, part: Tensor) -> Tensor:
     """Some of the rows, less 128, as int8: flipping the highest bit of x makes it x − 128 in two's complement."""
     first, last = int(part[0]), int(part[-1])
     if last - first + 1 == len(part) and torch.equal(part, torch.arange(first, last + 1, device=part.device)):
-        return (rows[first : last + 1] ^ 128).view(torch.int8)
+        # Into rows of its own: one row cut out of columns would keep strides that _int_mm takes for a column.
+        centred = torch.empty((len(part), rows.shape[1]), dtype=torch.uint8, device=rows.device)
+        return torch.bitwise_xor(rows[first : last + 1], 128, out=centred).view(torch.int8)
     on_cpu = rows.device.type == "cpu"  # where NumPy takes a part of rows several times faster
     taken = torch.from_numpy(rows.numpy()[part.numpy()]) if on_cpu else rows[part]
     return taken.bitwise_xor_(128).view(torch.int8)
@@ -108,10 +111,26 @@ def int8_products_are_exact() -> bool:
 @contextmanager
 def _exact_float32_products(device: torch.device) -> Iterator[None]:
     """Switch off TF32, bf16 products and autocast for the time being."""
-    precision = torch.get_float32_matmul_precision()
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set by the interface of torch 2.9, which this one does not mix with
+        with _ieee_products(device), torch.autocast(device.type, enabled=False):
+            yield
+        return
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
+def _ieee_products(device: torch.device) -> Iterator[None]:
+    """Switch off TF32 and bf16 products in the words of torch 2.9 and later."""
+    matmul: Any = torch.backends.cuda.matmul if device.type == "cuda" else torch.backends.mkldnn.matmul
+    precision, matmul.fp32_precision = matmul.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = precision

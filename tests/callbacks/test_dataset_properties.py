@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_other_labels_of_the_same_images(tiny_table: ImageTable, monkeypatch: py
         @property
         def train_set(self) -> ImageSet:
             images = super().train_set
-            return ImageSet(images.images, images.labels.sort().values, images.rows)
+            return replace(images, labels=images.labels.sort().values)
 
     before = measure(make_data(tiny_table))
     count = count_measurements(monkeypatch)

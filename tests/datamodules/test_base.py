@@ -46,6 +46,22 @@ def test_sets_hold_the_images_and_labels_of_their_rows(tiny_table: ImageTable) -
     assert (data.num_classes, data.input_shape, data.name) == (2, (1, 16, 16), "tiny")
 
 
+def test_sets_know_the_groups_of_their_images(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    patients = [f"patient {i * 7 % 20}" for i in range(60)]
+    rows = [{"label": i % 2, "group": patient} for i, patient in enumerate(patients)]
+    table = write_table(tmp_path / "patients", zip(images, rows, strict=True))
+    data = _module(table, n_train=20, n_val=6, n_test=12, image_size=8)
+    numbers: dict[str, set[int]] = {}
+    for part in PARTS:
+        own: ImageSet = getattr(data, part)
+        assert own.groups.dtype == torch.int64
+        for row, group in zip(own.rows.tolist(), own.groups.tolist(), strict=True):
+            numbers.setdefault(patients[row], set()).add(group)
+    assert all(len(groups) == 1 for groups in numbers.values())
+    assert len(set.union(*numbers.values())) == len(numbers) > 10
+
+
 def test_a_second_setup_changes_nothing(tiny_table: ImageTable) -> None:
     data = _module(tiny_table)
     data.setup("fit")

@@ -1,6 +1,7 @@
 """Images in memory: fingerprints, batches over processes, resampling against a closed form, channels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from datamodules.images import PADDING, Batches, ImageSet, resize, set_channels
 def _set(n: int, side: int = 2) -> ImageSet:
     rng = np.random.default_rng(n)
     images = torch.from_numpy(rng.integers(0, 256, (n, 1, side, side), dtype=np.uint8))
-    return ImageSet(images, torch.arange(n) % 2, torch.arange(n) * 10)
+    return ImageSet(images, torch.arange(n) % 2, torch.arange(n) * 10, torch.arange(n) // 3)
 
 
 def _batches(n: int, batch_size: int, processes: int, *, shuffle: bool, seed: int = 0, epoch: int = 0) -> list[Batches]:
@@ -53,16 +54,15 @@ def test_fingerprints_are_equal_for_equal_content_only() -> None:
     label[5] ^= 1
     order = torch.tensor([1, 0, 2, 3, 4, 5])
     others = [
-        ImageSet(pixel, original.labels, original.rows),
-        ImageSet(original.images, label, original.rows),
-        ImageSet(original.images[order], original.labels[order], original.rows[order]),
-        ImageSet(original.images.reshape(6, 2, 1, 2), original.labels, original.rows),
-        ImageSet(original.images[:5], original.labels[:5], original.rows[:5]),
+        replace(original, images=pixel),
+        replace(original, labels=label),
+        replace(original, images=original.images[order], labels=original.labels[order]),
+        replace(original, images=original.images.reshape(6, 2, 1, 2)),
+        replace(original, images=original.images[:5], labels=original.labels[:5]),
     ]
     assert len({images.fingerprint for images in [original, *others]}) == 6
-    same = ImageSet(
-        original.images.permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1), original.labels, original.rows + 1
-    )
+    strided = original.images.permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1)
+    same = replace(original, images=strided, rows=original.rows + 1, groups=original.groups + 1)
     assert not same.images.is_contiguous()
     assert same.fingerprint == _set(6).fingerprint == original.fingerprint
 

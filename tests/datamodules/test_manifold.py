@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def _whole(data: Manifold) -> ImageSet:
     """Every image of the table."""
     table = _table(data)
     labels = torch.from_numpy(table.labels("label"))
-    return ImageSet(torch.from_numpy(table.images.copy()), labels, torch.arange(len(labels)))
+    rows = torch.arange(len(labels))
+    return ImageSet(torch.from_numpy(table.images.copy()), labels, rows, rows)
 
 
 def _patterns(data: Manifold) -> Array:
@@ -338,9 +340,11 @@ def test_sets_of_one_label_or_of_another_table_have_no_truth() -> None:
     images = data.train_set
     ones = images.labels == 1
     with pytest.raises(InputError, match=r"at least two classes, but the 20 images have the labels \[1\]"):
-        data.true_label_sharpness(ImageSet(images.images[ones], images.labels[ones], images.rows[ones]))
+        data.true_label_sharpness(
+            replace(images, images=images.images[ones], labels=images.labels[ones], rows=images.rows[ones])
+        )
     with pytest.raises(InputError, match="another table than the 60 of shape"):
-        data.true_label_sharpness(ImageSet(images.images, images.labels, images.rows + 60))
+        data.true_label_sharpness(replace(images, rows=images.rows + 60))
     with pytest.raises(InputError, match=r"shape \(3, 32, 32\) and are of another table"):
         data.true_label_sharpness(_manifold(channels=3).train_set)
 

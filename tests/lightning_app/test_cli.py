@@ -168,6 +168,35 @@ def test_callbacks_plus_adds_a_probe(fit: Fit) -> None:
     assert "repr/d_mle" in record
 
 
+def test_the_split_is_audited_in_every_run(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    record = fit()
+    folder = Path(record["folder"])
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("audit/groups", "audit/exact", "audit/near"):
+        assert record[name] == 0.0
+        assert [float(row[name]) for row in rows] == [0.0] * 3
+    assert "split audit" not in capsys.readouterr().err
+    assert "SplitCheck" not in (folder / "config.yaml").read_text()
+
+
+def test_a_configured_audit_replaces_the_default_one(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    record = fit("--trainer.callbacks+", "SplitCheck", "--trainer.callbacks.near", "3")
+    assert record["audit/near"] > 30  # noise: every image has another at a relative distance of about √2
+    assert capsys.readouterr().err.count("split audit: ") == 1
+
+
+def test_the_help_names_the_audit(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--help"])
+    assert "\n    SplitCheck " in capsys.readouterr().out
+
+
+def test_a_strict_audit_stops_a_run(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--trainer.callbacks+", "SplitCheck", "--trainer.callbacks.near=3", "--trainer.callbacks.strict=true"]
+    assert "near duplicates across splits" in mistake(capsys, "fit", "--config", str(config), *options)
+    assert not Path("runs/test").exists()
+
+
 def test_without_validation_and_without_loggers(fit: Fit) -> None:
     record = fit("--data.n_val", "0", "--trainer.logger", "false")
     assert "val/loss" not in record
