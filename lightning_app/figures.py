@@ -1,6 +1,7 @@
 """Figures as SVG text: one look for every page."""
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,8 +49,21 @@ def drawn(xlabel: str, ylabel: str, *, log_x: bool = False) -> Iterator[tuple[Ax
         if axes.get_legend_handles_labels()[1]:
             axes.legend()
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            # Names in a script that the font lacks: boxes in the legend, and nothing that the user could mend.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         svg.append(text.getvalue()[text.getvalue().index("<svg") :])
+
+
+def plain_text(text: str) -> str:
+    r"""Text that is drawn as it is, where matplotlib would look for formulas between dollar signs.
+
+    Example:
+        >>> print(plain_text("cash $, credit $"))
+        cash \$, credit \$
+    """
+    return text.replace("$", r"\$")
 
 
 def plain_ticks(axes: Axes, values: Sequence[float]) -> None:

@@ -2,7 +2,9 @@
 
 import argparse
 import difflib
+import importlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from datamodules import (
 )
 from datamodules.tables import exists
 from lightning_app.measure_json import as_json
-from lightning_app.measure_options import options_of, parser
+from lightning_app.measure_options import Options, options_of, parser
 from lightning_app.measure_page import as_page
 from lightning_app.measure_table import show_measurement
 from lightning_app.measurement import Measurement, check, measure
@@ -52,10 +54,12 @@ def run_measure(argv: Sequence[str]) -> None:
     options = options_of(given)
     check(options)
     for file in (given.json, given.html):
-        if file is not None and not Path(file).absolute().parent.is_dir():
-            raise InputError(f"cannot write {file}: there is no folder {Path(file).absolute().parent}")
+        if file is not None:
+            _check_place(file)
     with Stages() as stages:
         collection = _read(given, rest, stages)
+        if given.strict:
+            _check_splits(collection, options)
         measurement = measure(collection, options, stages.begin)
         if given.html:
             stages.begin("page")
@@ -69,8 +73,9 @@ def run_measure(argv: Sequence[str]) -> None:
 
 def _read(given: argparse.Namespace, rest: list[str], stages: Stages) -> Collection:
     kind = _kind(given)
-    if rest and kind != "data module":
-        raise InputError(f"there is no option {rest[0]!r}: `lightning measure --help` shows what there is")
+    for word in rest if kind != "data module" else [word for word in rest if word.startswith("--")]:
+        if kind != "data module" or not word.startswith("--data."):
+            raise InputError(_unknown(word, given.data))
     said = {name for names in _TAKEN.values() for name in names if getattr(given, name) is not None}
     foreign = sorted(said - set(_TAKEN[kind]))
     if foreign:
@@ -98,27 +103,63 @@ def _read(given: argparse.Namespace, rest: list[str], stages: Stages) -> Collect
 
 def _kind(given: argparse.Namespace) -> str:
     place = Path(given.data)
-    if place.is_dir():
+    if os.path.isdir(place):  # unlike Path.is_dir: False for what is too long to be a path
         if given.labels is not None:
             return "folder with a CSV"
         return "image table" if exists(place) else "folder of class folders"
-    if place.is_file():
+    if os.path.isfile(place):
         if place.suffix != ".npz":
             raise InputError(f"{place} is no folder and no .npz file: give the folder of the pictures")
         return "npz file"
     names = [name for name, kind in own_classes().items() if issubclass(kind, TableDataModule)]
-    if place.suffix == ".npz" or "/" in given.data or (given.data not in names and "." not in given.data):
-        near = difflib.get_close_matches(given.data, names, n=1)
+    if given.data not in names and not _is_data_module(given.data):
+        near = difflib.get_close_matches(given.data.rpartition(".")[2], names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"give a path, or one of {', '.join(sorted(names))}"
         raise InputError(f"there is no file, folder or data set {given.data!r}: {hint}")
     return "data module"
 
 
+def _is_data_module(path: str) -> bool:
+    """Whether a class path leads to a data module."""
+    module, _, name = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")) or not module:
+        return False
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, TableDataModule)
+
+
+def _unknown(word: str, data: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} follows {data!r}, but one DATA is measured at a time: put quotes around a path with blanks"
+    options = [option for action in parser()._actions for option in action.option_strings]
+    near = difflib.get_close_matches(word.partition("=")[0], options, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`lightning measure --help` shows what there is"
+    return f"there is no option {word!r}: {hint}"
+
+
 def _data_module(name: str, options: list[str]) -> TableDataModule:
     words = SuiteParser(prog="lightning measure")
     words.add_subclass_arguments(TableDataModule, "data", required=True)
-    data: TableDataModule = words.instantiate_classes(words.parse_args(["--data", name, *options])).data
+    chosen = words.parse_args(["--data", name, *options])
+    try:
+        data: TableDataModule = words.instantiate_classes(chosen).data
+    except ValueError as error:
+        if isinstance(error.__cause__, InputError):  # the parser wraps what a class raises
+            raise error.__cause__ from None
+        raise
     return data
+
+
+def _check_place(file: str) -> None:
+    """Refuse a file that cannot be written before anything is read."""
+    place = os.path.abspath(file)
+    if os.path.isdir(place):
+        raise InputError(f"cannot write {file!r}: that is a folder; name a file in it")
+    if not os.path.isdir(os.path.dirname(place)):
+        raise InputError(f"cannot write {file}: there is no folder {os.path.dirname(place)}")
 
 
 def _write(file: str, text: str) -> None:
@@ -128,14 +169,26 @@ def _write(file: str, text: str) -> None:
         raise InputError(f"cannot write {file}: {error.strerror}") from error
 
 
+def _check_splits(collection: Collection, options: Options) -> None:
+    """Refuse --strict where a leak could go unseen."""
+    if collection.splits is None or not (collection.splits != "").any():
+        raise InputError(
+            "--strict: nothing says which image is in which split, so no leak can be ruled out: "
+            "give folders called train, val and test, or --labels with --split-column"
+        )
+    if options.max_images is not None and options.max_images < len(collection):
+        raise InputError(
+            f"--strict: max_images={options.max_images} leaves {len(collection) - options.max_images} images unseen, "
+            "so no leak can be ruled out: leave --max-images out"
+        )
+
+
 def _refuse_leaks(measurement: Measurement) -> None:
-    if measurement.audit is None:
-        raise InputError("--strict: nothing says which image is in which split, so no leak can be ruled out")
-    if not measurement.audit.clean:
+    if measurement.audit is not None and not measurement.audit.clean:
         counts = measurement.audit.counts
         raise InputError(
             f"the split leaks: {counts['groups']} groups, {counts['exact']} exact and {counts['near']} near duplicates "
-            "lie on both sides; they are listed above"
+            "lie on both sides (listed above): keep each on one side"
         )
 
 

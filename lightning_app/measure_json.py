@@ -7,6 +7,12 @@ from typing import Any
 from lightning_app.measurement import QUANTILES, Measurement
 from metrics import Estimate
 
+_DIMENSIONS = ("n_duplicates", "d_over_k", "d_over_n")
+_SHARPNESS = (
+    *("K_F", "K_F_stderr", "K_F_per_pixel", "K_F_255", "K_F_n_images", "K_F_all", "K_F_all_per_pixel", "n_conflicts"),
+    *("K_F_over_M", "K_quantiles", "K_F_class_pairs", "sharpest_pairs"),
+)
+
 
 def as_json(measurement: Measurement) -> dict[str, Any]:
     """Everything that was measured.
@@ -36,7 +42,9 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
     if collection.splits is not None:
         splits = collection.splits.tolist()
         result["splits"] = {name or "(none)": splits.count(name) for name in sorted(set(splits))}
-    result |= {f"d_{estimator}": None for estimator in options.estimators} | {"n_duplicates": None}
+    for estimator in options.estimators:
+        result |= {f"d_{estimator}": None, f"d_{estimator}_stderr": None}
+    result |= dict.fromkeys(_DIMENSIONS) | dict.fromkeys(_SHARPNESS)
     if measurement.dimensions is not None:
         dimensions = measurement.dimensions
         for estimator, estimate in dimensions.values.items():
@@ -47,7 +55,6 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
                 estimator: [{kind: at, **_flat("d", estimate)} for at, estimate in curve]
                 for estimator, curve in curves.items()
             }
-    result |= {"K_F": None, "K_F_all": None, "n_conflicts": None}
     if measurement.sharpness is not None:
         sharpness = measurement.sharpness
         quantiles = sharpness.of_images.quantiles(QUANTILES)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datamodules import Collection
-from lightning_app.figures import COLOURS, MARKERS, drawn, plain_ticks
+from lightning_app.figures import COLOURS, MARKERS, drawn, plain_text, plain_ticks
 from lightning_app.measure_json import as_json
-from lightning_app.measure_table import listed, number
+from lightning_app.measure_table import listed, number, printable
 from lightning_app.measurement import Dimensions, Measurement, Sharpness
 from metrics import Estimate
 
@@ -36,7 +36,7 @@ class _Figure:
 def as_page(measurement: Measurement) -> str:
     """A self-contained HTML page."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
     environment.filters |= {"number": number, "listed": listed}
     template = environment.from_string(
@@ -54,6 +54,10 @@ def as_page(measurement: Measurement) -> str:
         pairs=list(_pairs(measurement)),
         version=version("intrinsic-scaling"),
     )
+
+
+def _shown(value: object) -> object:
+    return printable(value) if type(value) is str else value
 
 
 def _figures(measurement: Measurement) -> Iterator[_Figure]:
@@ -102,7 +106,8 @@ def _nearest_distances(sharpness: Sharpness, collection: Collection) -> _Figure:
         for i in shown:
             own = collection.labels == i
             for distances, style, where in ((enemies, "-", "other"), (friends, ":", "same")):
-                label = f"{collection.class_names[i]} → {where} class"
+                # A leading underscore would keep it out of the legend.
+                label = f"→ {where} class, from {plain_text(printable(collection.class_names[i]))}"
                 _outline(axes, distances[own], bins, COLOURS[i], style, label)
         if not shown:
             for distances, style, where in ((enemies, "-", "other"), (friends, ":", "same")):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -23,26 +24,26 @@ def show_measurement(measurement: Measurement, files: Iterable[tuple[str, str | 
         measurement: What was measured.
         files: Pairs of what, and the path, or None where it was not asked for.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     _, channels, height, width = measurement.collection.images.shape
     title = (
         f"{measurement.collection.name} · {len(measurement.collection):,} images, "
         f"{width}×{height}, {'grey' if channels == 1 else 'colour' if channels == 3 else f'{channels} channels'}"
     )
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=_literal(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("± s.e.", justify="right", style="dim")
     table.add_column("", style="dim")
     for row in [*_dimension_rows(measurement), *_sharpness_rows(measurement), *_count_rows(measurement)]:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(_literal, row))
     console.print()
     console.print(table)
     for line in [*_leaks(measurement), *_remarks(measurement)]:
-        console.print(escape(line), soft_wrap=True)
+        console.print(_literal(line), soft_wrap=True)
     for what, file in files:
         if file is not None:
-            console.print(f"{what:<6} {escape(os.path.relpath(file))}", soft_wrap=True)
+            console.print(f"{what:<6} {_literal(os.path.relpath(file))}", soft_wrap=True)
 
 
 def number(value: float) -> str:
@@ -53,6 +54,16 @@ def number(value: float) -> str:
         ('12.35', '∞')
     """
     return "∞" if math.isinf(value) else f"{value:.4g}"
+
+
+def printable(text: str) -> str:
+    r"""Names as a terminal and a page can show them: control characters and bytes that are no text by their code.
+
+    Example:
+        >>> print(printable("two\nlines"), printable(os.fsdecode(b"caf\xe9.png")))
+        two\x0alines caf\xe9.png
+    """
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def listed(items: Sequence[str], most: int = _LISTED) -> str:
@@ -124,11 +135,13 @@ def _leaks(measurement: Measurement) -> Iterator[str]:
         yield f"groups on several sides: {listed(groups)}"
 
     def pair(twin: TwinLeak) -> str:
-        return " = ".join(f"{collection.sources[i]} ({splits[i]})" for i in (twin.i, twin.j))
+        return (" ~ " if twin.distance else " = ").join(
+            f"{collection.sources[i]} ({splits[i]})" for i in (twin.i, twin.j)
+        )
 
     for what, twins in (("exact duplicates", audit.exact), ("near duplicates", audit.near)):
         for twin in twins[:_LISTED]:
-            yield f"{what}: {pair(twin).replace(' = ', ' ~ ' if twin.distance else ' = ')}"
+            yield f"{what}: {pair(twin)}"
         if len(twins) > _LISTED:
             yield f"{what}: {len(twins) - _LISTED} more; --json FILE lists every one"
     yield ""
@@ -150,3 +163,8 @@ def _remarks(measurement: Measurement) -> Iterator[str]:
 
 def _row(name: str, estimate: Estimate, about: str) -> Row:
     return name, number(estimate.value), "" if estimate.stderr is None else number(estimate.stderr), about
+
+
+def _literal(text: str) -> str:
+    """Names may hold what the terminal would take for markup."""
+    return escape(printable(text))

@@ -1,6 +1,8 @@
 """Every property of a collection of images that needs no training."""
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,16 +47,18 @@ class Dimensions:
     """Intrinsic dimension of the images.
 
     Attributes:
-        values: By estimator.
+        values: By estimator, where the estimator gives one.
         over_k: Over the number of neighbours, by estimator: (k, estimate).
         over_n: Over the number of images, by estimator: (n, estimate).
         n_duplicates: Exact duplicates, left out.
+        missing: Which estimators give no value, and why.
     """
 
     values: dict[str, Estimate]
     over_k: dict[str, list[tuple[int, Estimate]]]
     over_n: dict[str, list[tuple[int, Estimate]]]
     n_duplicates: int
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +119,8 @@ def check(options: Options) -> None:
     require_at_least(2, samples=options.samples, max_images=options.max_images)
     require_at_least(1, trials=options.trials, pairs=options.pairs)
     require_at_least(0, seed=options.seed)
-    if not options.near >= 0:
-        raise InputError(f"near={options.near} is out of range: choose 0 or more")
+    if not 0 <= options.near < math.inf:
+        raise InputError(f"near={options.near} is out of range: choose 0 or more, for instance 0.1")
 
 
 def measure(collection: Collection, options: Options, stage: Stage) -> Measurement:
@@ -130,11 +134,16 @@ def measure(collection: Collection, options: Options, stage: Stage) -> Measureme
     Raises:
         InputError: Fewer images asked for than there are classes.
     """
+    n_classes = len(collection.class_names)
+    for option, value in (("max_images", options.max_images), ("samples", options.samples)):
+        if value is not None and value < n_classes:
+            raise InputError(f"{option}={value} is less than the {n_classes} classes: choose {n_classes} or more")
     collection = _chosen(collection, options)
     missing: list[str] = []
     dimensions = sharpness = None
     try:
         dimensions = _dimensions(collection, options, stage)
+        missing += dimensions.missing
     except InputError as error:
         missing.append(f"intrinsic dimension: {error}")
     try:
@@ -165,24 +174,35 @@ def _dimensions(collection: Collection, options: Options, stage: Stage) -> Dimen
     images, n, seed = collection.images, len(collection), options.seed
     # At least four fifths of the images are distinct, or they are refused: those have that many neighbours.
     ks = sorted({k for k in _KS if k < 0.8 * n} | {options.k})
-    near = neighborhoods(images, estimators=options.estimators, k=ks[-1], progress=stage("neighbours"))
-    values = {}
+    # GeoMLE takes several times k neighbours: the curve over k is not to ask for more of them than its value does.
+    most = options.k if "geomle" in options.estimators else ks[-1]
+    near = neighborhoods(images, estimators=options.estimators, k=most, progress=stage("neighbours"))
+    values: dict[str, Estimate] = {}
+    missing = []
     for estimator in options.estimators:
         stage(f"dimension by {estimator}")
-        values[estimator] = intrinsic_dimension(near, estimator=estimator, k=options.k, seed=seed)
-    over_k = {"mle": [(k, intrinsic_dimension(near, k=k, seed=seed)) for k in ks]} if "mle" in values else {}
+        try:
+            values[estimator] = intrinsic_dimension(near, estimator=estimator, k=options.k, seed=seed)
+        except InputError as error:
+            missing.append(f"d_{estimator}: {error}")
+    over_k: dict[str, list[tuple[int, Estimate]]] = {"mle": []} if "mle" in values else {}
+    for k in ks if over_k else ():
+        with suppress(InputError):  # equally far neighbours at this scale, or more than were looked for
+            over_k["mle"].append((k, intrinsic_dimension(near, k=k, seed=seed)))
     quick = [estimator for estimator in values if estimator in ("mle", "twonn")]
     over_n: dict[str, list[tuple[int, Estimate]]] = {estimator: [] for estimator in quick}
     progress = stage("dimension over the number of images")
     sizes = [n // part for part in (16, 8, 4, 2) if quick and n // part >= max(_SMALLEST, 2 * options.k + 2)]
     for done, size in enumerate(sizes, start=1):
-        fewer = neighborhoods(images, estimators=quick, k=options.k, max_samples=size, seed=seed)
-        for estimator in quick:
-            over_n[estimator].append((size, intrinsic_dimension(fewer, estimator=estimator, k=options.k, seed=seed)))
+        with suppress(InputError):  # so few have no dimension: the curve begins later
+            fewer = neighborhoods(images, estimators=quick, k=options.k, max_samples=size, seed=seed)
+            for estimator in quick:
+                found = intrinsic_dimension(fewer, estimator=estimator, k=options.k, seed=seed)
+                over_n[estimator].append((size, found))
         progress(done, len(sizes))
     for estimator in quick:
         over_n[estimator].append((n, values[estimator]))
-    return Dimensions(values, over_k, over_n, near.n_dropped)
+    return Dimensions(values, over_k, over_n, near.n_dropped, tuple(missing))
 
 
 def _sharpness(collection: Collection, options: Options, stage: Stage) -> Sharpness:
@@ -212,7 +232,7 @@ def _sizes(smallest: int, largest: int) -> list[int]:
 
 def _audit(collection: Collection, options: Options, stage: Stage) -> tuple[SplitAudit | None, tuple[str, ...]]:
     splits = collection.splits
-    if splits is None:
+    if splits is None or not (splits != "").any():
         return None, ()
     used = np.flatnonzero(splits != "")
     names, groups = np.empty(0, dtype=np.str_), None

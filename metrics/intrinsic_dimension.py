@@ -12,7 +12,7 @@ from torch import Tensor
 from metrics.distances import Distances
 from metrics.errors import InputError, require_at_least
 from metrics.estimate import Estimate
-from metrics.estimators import Floats, check_estimator, first_of, geomle, mle, scikit_dimension, twonn
+from metrics.estimators import Floats, check_estimator, first_of, geomle, logarithms, mle, scikit_dimension, twonn
 from metrics.neighbors import neighbors_within
 from metrics.points import Points, as_points
 from metrics.ranks import Progress
@@ -191,7 +191,7 @@ def intrinsic_dimension(
 
 def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tuple[float, float | None]:
     """The estimate and its standard error; None where halves have too few neighbours, or no dimension."""
-    logs = np.log(found.distances)
+    logs = logarithms(found.distances)
     indices, dims = found.indices, found.points.shape[1]
     rng = np.random.default_rng([seed, _GEOMLE])
     length = _needed(estimator, k)

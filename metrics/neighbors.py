@@ -12,6 +12,9 @@ from metrics.points import Points, as_labels, as_points
 from metrics.ranks import Progress, map_shared, n_processes
 
 _TILE_ROWS, _TILE_COLUMNS = 1024, 8000  # int32 tiles of 32 MB; wide, because the k smallest of long rows come cheap
+_SQUARE = 4096
+"""So many points are compared with themselves in one tile, of which little more than half has to be computed."""
+
 _SPARE = 8
 """Candidates beyond the k-th, so that ties and rounding rarely need a second look."""
 
@@ -135,10 +138,11 @@ def neighbors_within(
     n = len(subset)
     if not 1 <= k < n:
         raise InputError(f"k={k} neighbours do not exist among {n} points: choose 1 ≤ k ≤ {n - 1} or give more points")
+    whole = n <= _SQUARE and n_processes() == 1
     step = max(1, min(_TILE_ROWS, -(-n // n_processes())))
     parts = map_shared(
         lambda i: tuple(part.cpu() for part in _nearest(distances, i, subset, k, barred)),
-        torch.split(subset, step),
+        [subset] if whole else torch.split(subset, step),
         progress,
     )
     squared, indices = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -152,7 +156,7 @@ def _nearest(distances: Distances, i: Tensor, subset: Tensor, k: int, barred: Ba
     kept = min(k + _SPARE, len(subset))
     values = torch.empty((len(i), 0), dtype=distances.dtype, device=i.device)
     indices = torch.empty((len(i), 0), dtype=torch.int64, device=i.device)
-    for j in torch.split(subset, _TILE_COLUMNS):
+    for j in [i] if i is subset else torch.split(subset, _TILE_COLUMNS):
         tile = _allowed(distances.tile(i, j), distances.largest, i, j, barred)
         nearest = tile.topk(min(kept, len(j)), dim=1, largest=False, sorted=False)
         values = torch.cat([values, nearest.values], dim=1)

@@ -1,5 +1,6 @@
 """Exact inner products of 8-bit values, as fast as the machine can do them."""
 
+import itertools
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ _FLOAT_DIMS = 2**24 // 128**2
 
 _BLOCK_BYTES = 16 * 2**20  # the allocator keeps small blocks, and the processor's cache holds a part of them
 _NORM_ROWS = 32
+_STRIP = 256  # rows of a symmetric result at a time
 
 
 def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -27,7 +29,7 @@ def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
     Args:
         rows: ``(n, d)`` uint8.
         i: ``(a,)`` int64, rows on the left.
-        j: ``(b,)`` int64, rows on the right.
+        j: ``(b,)`` int64, rows on the right. The very same tensor as ``i`` costs little more than half.
 
     Returns:
         ``(a, b)``, the exact integers: int32 for d ≤ 131,071, int64 above. Where the processor's int8 products
@@ -41,21 +43,20 @@ def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """
     dims = rows.shape[1]
     int8 = rows.device.type == "cpu" and int8_products_are_exact()
+    symmetric = i is j
     step = min(INT32_DIMS, max(2048, _BLOCK_BYTES // (len(i) + len(j)))) if int8 else _FLOAT_DIMS
-    total: Tensor | None = None
+    strips = list(range(0, len(i), _STRIP)) if symmetric else [0]
+    strips.append(len(i))
+    total = torch.zeros(len(i), len(j), dtype=torch.int32 if dims <= INT32_DIMS else torch.int64, device=rows.device)
     for start in range(0, dims, step):
-        left, right = (_centred(rows[:, start : start + step], part) for part in (i, j))
-        # A single column transposed has ambiguous strides, and _int_mm reads beyond its end.
-        if int8 and left.shape[1] > 1:
-            products = torch._int_mm(left, right.T)
-        else:
-            with _exact_float32_products(rows.device):
-                products = (left.float() @ right.float().T).to(torch.int32)
-        if total is not None:
-            total += products
-        else:
-            total = products if dims <= INT32_DIMS else products.to(torch.int64)
-    assert total is not None  # there is at least one dimension
+        block = rows[:, start : start + step]
+        left = _centred(block, i)
+        right = left if symmetric else _centred(block, j)
+        for first, last in itertools.pairwise(strips):
+            # Of a symmetric result, the part on and above the diagonal is enough.
+            total[first:last, first:] += _products(left[first:last], right[first:], int8=int8)
+    for first, last in itertools.pairwise(strips) if symmetric else ():
+        total[last:, first:last] = total[first:last, last:].T
     return total
 
 
@@ -69,6 +70,15 @@ def centred_norms(rows: Tensor) -> Tensor:
         part = torch.arange(start, min(start + _NORM_ROWS, len(rows)), device=rows.device)
         parts.append(centred_products(rows, part, part).diagonal())
     return torch.cat(parts).to(torch.int64)
+
+
+def _products(left: Tensor, right: Tensor, *, int8: bool) -> Tensor:
+    """Inner products of int8 rows, exact for so many dimensions as fit: int32."""
+    # A single column transposed has ambiguous strides, and _int_mm reads beyond its end.
+    if int8 and left.shape[1] > 1:
+        return torch._int_mm(left, right.T)
+    with _exact_float32_products(left.device):
+        return (left.float() @ right.float().T).to(torch.int32)
 
 
 def _centred(rows: Tensor, part: Tensor) -> Tensor:
@@ -128,7 +138,8 @@ def _exact_float32_products(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _ieee_products(device: torch.device) -> Iterator[None]:
     """Switch off TF32 and bf16 products in the words of torch 2.9 and later."""
-    matmul: Any = torch.backends.cuda.matmul if device.type == "cuda" else torch.backends.mkldnn.matmul
+    backends: Any = torch.backends  # its types do not know these words yet
+    matmul = backends.cuda.matmul if device.type == "cuda" else backends.mkldnn.matmul
     precision, matmul.fp32_precision = matmul.fp32_precision, "ieee"
     try:
         yield

@@ -13,10 +13,17 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 # Lightning's own command line calls jsonargparse by names that are deprecated since.
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
+# Hypothesis goes without its cache, which it would leave in the folder that the tests were started in.
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.devnull
 
 import torch
+from hypothesis import settings
 
 from datamodules import ImageTable, write_table
+
+# The same examples every time, and no clock.
+settings.register_profile("tests", deadline=None, database=None, derandomize=True, max_examples=60)
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

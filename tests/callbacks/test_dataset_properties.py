@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from callbacks import DatasetProperties
-from callbacks.probe import readings
-from callbacks.probe import Images
+from callbacks.probe import Images, readings
 from datamodules import ImageSet, ImageTable, TableDataModule, write_table
 from metrics import InputError, intrinsic_dimension, label_sharpness
 from tests.callbacks.helpers import LIGHTNING_WARNINGS, Tripwire, make_data, make_model, make_trainer, run

@@ -1,17 +1,25 @@
-"""Distances are exact: against Python integers and fractions, NumPy and scikit-learn."""
+"""Distances are exact, or bounded: against Python integers, fractions and NumPy."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
-from metrics import InputError, nearest_neighbors, squared_distances
-from metrics.distances import as_points, distinct_rows, row_chunks
+from metrics import distances, products, squared_distances
+from metrics.distances import Distances
+from tests.metrics import brute_force
+
+Array = NDArray[Any]
+
+# Clouds of floating-point points, (n, d): wide, narrow and far away, of very different scales.
+CLOUDS = ["normal", "far", "near duplicates", "scales", "one outlier"]
 
 
 @pytest.fixture(params=["highest", "medium", "autocast"])
@@ -28,18 +36,38 @@ def precision(request: pytest.FixtureRequest) -> Iterator[AbstractContextManager
     assert after == request.param, "the caller's precision was changed"
 
 
-def _integer_distances(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[list[int]]:
-    return [[int(((x.astype(np.int64) - y.astype(np.int64)) ** 2).sum()) for y in b] for x in a]
+@pytest.fixture(params=["int8 where exact", "float32"])
+def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine takes, and what machines without exact int8 products take."""
+    if request.param == "float32":
+        monkeypatch.setattr(products, "int8_products_are_exact", lambda: False)
 
 
-def _sorted_neighbors(squared: list[list[int]], k: int) -> list[list[int]]:
-    """By distance, then by index, without the point itself."""
-    return [
-        sorted((j for j in range(len(row)) if j != i), key=lambda j: (row[j], j))[:k] for i, row in enumerate(squared)
-    ]
+def cloud(kind: str, n: int, dims: int, seed: int = 0) -> Array:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(n, dims))
+    if kind == "far":
+        return points + 1e6
+    if kind == "near duplicates":
+        return 1e8 + 1e-6 * points
+    if kind == "scales":
+        return points * 10.0 ** rng.integers(-12, 12, (n, 1))
+    if kind == "one outlier":
+        points[0] = 1e9
+    return points
 
 
-@pytest.mark.parametrize("dims", [1, 1023, 1024, 1025, 150_528])
+def _integers(a: Array, b: Array) -> list[list[int]]:
+    return brute_force.squared_distances(a, b).tolist()
+
+
+def _fractions(points: Array) -> list[list[Fraction]]:
+    rows = [[Fraction(float(value)) for value in row] for row in points]
+    return [[sum(((x - y) ** 2 for x, y in zip(a, b, strict=True)), Fraction()) for b in rows] for a in rows]
+
+
+@pytest.mark.usefixtures("arithmetic")
+@pytest.mark.parametrize("dims", [1, 1023, 1024, 1025, 4097, 150_528])
 @pytest.mark.parametrize("values", ["random", "extremes"])
 def test_squared_distances_of_uint8_are_the_exact_integers(
     dims: int, values: str, precision: AbstractContextManager[object]
@@ -51,7 +79,7 @@ def test_squared_distances_of_uint8_are_the_exact_integers(
     with precision:
         ours = squared_distances(torch.from_numpy(points), torch.from_numpy(points[2:]))
     assert ours.dtype == torch.float64
-    assert ours.tolist() == _integer_distances(points, points[2:])
+    assert ours.tolist() == _integers(points, points[2:])
     assert ours[5, 4] == dims * 255**2
 
 
@@ -65,83 +93,90 @@ def test_squared_distances_of_float_near_duplicates_do_not_cancel(precision: Abs
     assert ours[0].tolist() == pytest.approx(exact, rel=1e-13, abs=0)
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 8 * 60 * 7, 64 * 2**20])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_nearest_neighbors_agree_with_scikit_learn(
-    dtype: type[np.generic], chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metrics.distances._CHUNK_BYTES", chunk_bytes)
-    points = np.random.default_rng(1).uniform(0, 256, (60, 3, 4, 4)).astype(dtype)
-    raw = points.reshape(60, -1).astype(np.float64)
-    expected, neighbors = NearestNeighbors(n_neighbors=9, algorithm="brute").fit(raw).kneighbors()
-    distances, indices = nearest_neighbors(points, 9)
-    assert (distances.dtype, indices.dtype) == (torch.float64, torch.int64)
-    np.testing.assert_allclose(distances, expected, rtol=1e-12)
-    np.testing.assert_array_equal(indices, neighbors)
-
-
-@pytest.mark.parametrize("chunk_bytes", [1, 64 * 2**20])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
-def test_equally_far_neighbors_are_ordered_by_index(
-    dtype: torch.dtype, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metrics.distances._CHUNK_BYTES", chunk_bytes)
-    # A lattice with its corner twice: many ties, one of them at distance zero.
-    lattice = np.array([(x, y, z) for x in range(4) for y in range(4) for z in range(4)] + [(0, 0, 0)], dtype=np.uint8)
-    indices = nearest_neighbors(torch.from_numpy(lattice).to(dtype), 12)[1]
-    assert indices.tolist() == _sorted_neighbors(_integer_distances(lattice, lattice), 12)
-
-
-@pytest.mark.parametrize("k", [-1, 0, 5, 6])
-def test_numbers_of_neighbors_that_do_not_exist_are_refused(k: int) -> None:
-    with pytest.raises(InputError, match=f"k={k} neighbours do not exist among 5 points: choose 1 ≤ k ≤ 4"):
-        nearest_neighbors(torch.rand(5, 2), k)
-
-
-@pytest.mark.parametrize(("rows", "columns", "bytes_", "longest"), [(10, 5, 1, 1), (10, 5, 120, 3), (10, 5, 400, 10)])
-def test_row_chunks_cover_every_row_once_within_the_memory(
-    rows: int, columns: int, bytes_: int, longest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metrics.distances._CHUNK_BYTES", bytes_)
-    chunks = list(row_chunks(rows, columns))
-    assert [i for chunk in chunks for i in range(chunk.start, chunk.stop)] == list(range(rows))
-    assert max(chunk.stop - chunk.start for chunk in chunks) == longest
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
-def test_distinct_rows_are_the_first_of_each_kind(dtype: type[np.generic]) -> None:
-    rows = np.random.default_rng(2).integers(0, 3, (80, 3)).astype(dtype)
-    expected = np.sort(np.unique(rows, axis=0, return_index=True)[1])
-    assert len(expected) < 28
-    np.testing.assert_array_equal(distinct_rows(torch.from_numpy(rows)), expected)
-
-
-def test_negative_zero_is_no_distinct_value() -> None:
-    rows = torch.tensor([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
-    assert distinct_rows(rows).tolist() == [0, 2]
-    assert torch.signbit(rows[1, 0]), "the caller's tensor was changed"
-
-
 @pytest.mark.parametrize(
-    ("dtype", "kept"), [("uint8", "uint8"), ("int64", "float64"), ("float16", "float64"), ("float32", "float64")]
+    ("dims", "dtype"), [(33_025, torch.int32), (33_026, torch.int64), (131_071, torch.int64), (131_073, torch.int64)]
 )
-def test_points_are_flattened_to_rows_of_two_dtypes(dtype: str, kept: str) -> None:
-    images = np.arange(24).reshape(2, 3, 2, 2).astype(dtype)
-    for points in (as_points(images), as_points(torch.from_numpy(images))):
-        assert points.dtype == getattr(torch, kept)
-        assert points.tolist() == images.reshape(2, 12).tolist()
+def test_tiles_are_as_wide_as_the_largest_distance_needs(dims: int, dtype: torch.dtype) -> None:
+    points = torch.zeros((3, dims), dtype=torch.uint8)
+    points[1] = 255
+    found = Distances(points)
+    tile = found.tile(torch.arange(3), torch.tensor([1, 0]))
+    assert tile.dtype == dtype
+    assert tile.tolist() == [[dims * 255**2, 0], [0, dims * 255**2], [dims * 255**2, 0]]
+    assert found.largest > dims * 255**2
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_counted_and_refused(value: float) -> None:
-    points = np.ones((5, 2, 3))
-    points[1, 0], points[3, 1, 2] = value, value
-    with pytest.raises(InputError, match="2 of 5 points"):
-        as_points(points)
+@pytest.mark.usefixtures("arithmetic")
+@given(n=st.integers(1, 40), dims=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+def test_tiles_of_8_bit_points_are_exact_and_without_slack(n: int, dims: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.choice([0, 1, 128, 254, 255], (n, dims)).astype(np.uint8)
+    found = Distances(torch.from_numpy(points))
+    i, j = rng.integers(n, size=rng.integers(1, 9)), rng.permutation(n)
+    tile = found.tile(torch.from_numpy(i), torch.from_numpy(j))
+    assert tile.tolist() == _integers(points[i], points[j])
+    assert found.slack(torch.from_numpy(i)).tolist() == [0] * len(i)
+    assert found.exact_rows(torch.from_numpy(i)).tolist() == _integers(points[i], points)
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,), ()])
-def test_shapes_without_points_are_refused(shape: tuple[int, ...]) -> None:
-    text = str(shape).replace("(", r"\(").replace(")", r"\)")
-    with pytest.raises(InputError, match=f"points of shape {text}"):
-        as_points(np.zeros(shape))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", CLOUDS)
+@pytest.mark.parametrize("dims", [1, 7, 200])
+def test_float_tiles_err_by_less_than_their_slack_and_exact_ones_by_the_last_digits(
+    dims: int, kind: str, dtype: type[np.generic], monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    monkeypatch.setattr(distances, "_BLOCK_BYTES", 16 * 12 * 90)  # dimensions in three blocks
+    points = cloud(kind, 12, dims).astype(dtype)
+    truth = _fractions(points)
+    everyone = torch.arange(12)
+    with precision:
+        found = Distances(torch.from_numpy(points))
+        tile, slack = found.tile(everyone, everyone), found.slack(everyone)
+        exact = found.exact_rows(everyone)
+    assert torch.equal(exact, found.exact(everyone, everyone.expand(12, -1)))
+    assert torch.equal(exact, exact.T)
+    for i in range(12):
+        for j in range(12):
+            assert float(exact[i, j]) == pytest.approx(float(truth[i][j]), rel=1e-13, abs=0)
+            assert abs(float(tile[i, j]) - float(exact[i, j])) <= float(slack[i])
+
+
+def test_slack_is_not_so_wide_that_every_row_would_need_a_second_look() -> None:
+    points = np.random.default_rng(0).normal(size=(100, 1000))
+    found = Distances(torch.from_numpy(points))
+    nearest = brute_force.neighbors(points, 1)[0] ** 2
+    assert float(found.slack(torch.arange(100)).max()) < 1e-9 * nearest.min()
+
+
+@pytest.mark.parametrize("block", [16, 16 * 100, 2**27])
+def test_exact_distances_do_not_depend_on_the_memory_they_get(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Distances(torch.from_numpy(cloud("scales", 30, 33)))
+    i, j = torch.arange(30), torch.arange(30).expand(30, -1)
+    before = found.exact(i, j)
+    monkeypatch.setattr(distances, "_BLOCK_BYTES", block)
+    assert torch.equal(found.exact(i, j), before)
+    assert torch.equal(found.exact(i[4:5], j[4:5, 3:7]), before[4:5, 3:7])
+
+
+def test_equal_points_are_found_wherever_they_lie() -> None:
+    # More dimensions than are added up at once, and the second of the twins among the last few points.
+    points = np.random.default_rng(0).normal(size=(1030, 8300)).astype(np.float32)
+    points[1027] = points[3]
+    points[7, 0], points[1028] = 0, points[7]
+    points[1028, 0] = -0.0
+    found = Distances(torch.from_numpy(points))
+    expected = np.arange(1030)
+    expected[[1027, 1028]] = 3, 7
+    np.testing.assert_array_equal(found.first_equal(), expected)
+    np.testing.assert_array_equal(found.distinct(), np.delete(np.arange(1030), [1027, 1028]))
+
+
+@given(n=st.integers(1, 60), dims=st.integers(1, 4), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from("BfdR"))
+def test_equal_points_of_every_kind(n: int, dims: int, seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 3, (n, dims)).astype(np.uint8 if kind in "BR" else kind)
+    firsts = [next(j for j in range(n) if (points[j] == row).all()) for row in points]
+    found = Distances(torch.from_numpy(points.repeat(2, axis=1)[:, ::2] if kind == "R" else points))
+    assert len(found) == n
+    assert found.first_equal().tolist() == firsts
+    assert found.distinct().tolist() == sorted(set(firsts))
