@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from datamodules.base import TableDataModule
 from datamodules.collection import Collection, Names, in_classes, numbered, own_groups
 from datamodules.splits import Rows
 from datamodules.tables import ImageTable
+
+if TYPE_CHECKING:
+    from datamodules.base import TableDataModule
 
 _PARTS = ("train", "val", "test")
 
@@ -63,7 +66,7 @@ def read_table(
     )
 
 
-def from_data_module(data: TableDataModule, *, classes: Sequence[str] | None = None) -> Collection:
+def from_data_module(data: "TableDataModule", *, classes: Sequence[str] | None = None) -> Collection:
     """Take the images that a data module trains, validates and tests on, as it hands them out.
 
     Args:

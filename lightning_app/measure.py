@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import importlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from typing import Any
 
 from datamodules import (
     Collection,
-    TableDataModule,
     from_data_module,
     read_class_folders,
     read_listed,
@@ -24,7 +22,6 @@ from lightning_app.measure_options import Options, options_of, parser
 from lightning_app.measure_page import as_page
 from lightning_app.measure_table import show_measurement
 from lightning_app.measurement import Measurement, check, measure
-from lightning_app.parser import SuiteParser, own_classes
 from lightning_app.quiet import silence_libraries
 from lightning_app.run import write_text
 from lightning_app.stages import Stages
@@ -98,7 +95,9 @@ def _read(given: argparse.Namespace, rest: list[str], stages: Stages) -> Collect
     if kind == "folder with a CSV":
         columns = {"path_column": "path", "label_column": "label"}
         return read_listed(given.data, options.pop("labels"), **(columns | options), progress=progress)
-    return from_data_module(_data_module(given.data, rest), **options)
+    from lightning_app.named_data import make_data
+
+    return from_data_module(make_data(given.data, rest), **options)
 
 
 def _kind(given: argparse.Namespace) -> str:
@@ -111,24 +110,10 @@ def _kind(given: argparse.Namespace) -> str:
         if place.suffix != ".npz":
             raise InputError(f"{place} is no folder and no .npz file: give the folder of the pictures")
         return "npz file"
-    names = [name for name, kind in own_classes().items() if issubclass(kind, TableDataModule)]
-    if given.data not in names and not _is_data_module(given.data):
-        near = difflib.get_close_matches(given.data.rpartition(".")[2], names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"give a path, or one of {', '.join(sorted(names))}"
-        raise InputError(f"there is no file, folder or data set {given.data!r}: {hint}")
+    from lightning_app.named_data import check_name  # loads Lightning, which pictures do not need
+
+    check_name(given.data)
     return "data module"
-
-
-def _is_data_module(path: str) -> bool:
-    """Whether a class path leads to a data module."""
-    module, _, name = path.rpartition(".")
-    if not all(part.isidentifier() for part in path.split(".")) or not module:
-        return False
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        return False
-    return isinstance(found, type) and issubclass(found, TableDataModule)
 
 
 def _unknown(word: str, data: str) -> str:
@@ -138,19 +123,6 @@ def _unknown(word: str, data: str) -> str:
     near = difflib.get_close_matches(word.partition("=")[0], options, n=1)
     hint = f"did you mean {near[0]}?" if near else "`lightning measure --help` shows what there is"
     return f"there is no option {word!r}: {hint}"
-
-
-def _data_module(name: str, options: list[str]) -> TableDataModule:
-    words = SuiteParser(prog="lightning measure")
-    words.add_subclass_arguments(TableDataModule, "data", required=True)
-    chosen = words.parse_args(["--data", name, *options])
-    try:
-        data: TableDataModule = words.instantiate_classes(chosen).data
-    except ValueError as error:
-        if isinstance(error.__cause__, InputError):  # the parser wraps what a class raises
-            raise error.__cause__ from None
-        raise
-    return data
 
 
 def _check_place(file: str) -> None:

@@ -9,11 +9,15 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
+import datamodules
 from callbacks import Probe
 from datamodules import TableDataModule
 from metrics import InputError
 
 _MAX_MESSAGE = 400
+
+for _name in datamodules.__all__:  # a configuration can name a class once it is loaded
+    getattr(datamodules, _name)
 
 
 class SuiteParser(LightningArgumentParser):

@@ -205,7 +205,7 @@ def scikit_dimension(
         seed: Passed on where the estimator draws at random.
 
     Raises:
-        InputError: The estimator failed on these points, with its own words.
+        InputError: The estimator failed on these points, with its own words, or found no dimension.
     """
     import skdim  # a slow import (numba, scikit-learn)
 
@@ -218,6 +218,9 @@ def scikit_dimension(
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return float(kind(**options).fit(points, **fit).dimension_)
+            value = float(kind(**options).fit(points, **fit).dimension_)
     except Exception as error:
         raise InputError(f"{name} of scikit-dimension failed on these points: {error}") from error
+    if not 0 < value < np.inf:
+        raise InputError(f"{name} of scikit-dimension found {value} on these {len(points)} points: give more of them")
+    return value

@@ -20,9 +20,11 @@ from tests.metrics.test_distances import CLOUDS, cloud
 Array = NDArray[Any]
 
 
-@pytest.fixture(params=["one tile", "many tiles"])
+@pytest.fixture(params=["one square", "one tile", "many tiles"])
 def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the points fill one tile or many."""
+    """Whether all points are compared at once, or in one tile or many as larger sets are."""
+    if request.param != "one square":
+        monkeypatch.setattr(neighbors, "_SQUARE", 0)
     if request.param == "many tiles":
         monkeypatch.setattr(neighbors, "_TILE_ROWS", 7)
         monkeypatch.setattr(neighbors, "_TILE_COLUMNS", 11)
@@ -138,6 +140,7 @@ def test_every_number_of_dimensions_and_of_points(n: int, dims: int, dtype: type
 def test_tiles_do_not_matter(dtype: str, rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.random.default_rng(4).integers(0, 9, (90, 3)).astype(dtype)
     expected = nearest_neighbors(points, 10)
+    monkeypatch.setattr(neighbors, "_SQUARE", 0)
     monkeypatch.setattr(neighbors, "_TILE_ROWS", rows)
     monkeypatch.setattr(neighbors, "_TILE_COLUMNS", columns)
     found = nearest_neighbors(points, 10)
@@ -163,6 +166,7 @@ def test_numbers_of_neighbors_that_do_not_exist_are_refused(k: int) -> None:
 
 
 def test_progress_ends_where_the_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_SQUARE", 99)
     monkeypatch.setattr(neighbors, "_TILE_ROWS", 30)
     told: list[tuple[int, int]] = []
     nearest_neighbors(torch.rand(100, 2), 3, progress=lambda done, of: told.append((done, of)))

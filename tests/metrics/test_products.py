@@ -58,7 +58,9 @@ def _expected(pixels: Pixels, i: list[int], j: list[int]) -> list[list[int]]:
 
 
 def _found(pixels: Pixels, i: list[int], j: list[int]) -> list[list[int]]:
-    return centred_products(torch.from_numpy(pixels), torch.tensor(i), torch.tensor(j)).tolist()
+    left = torch.tensor(i)
+    # Given the same tensor twice, only one half is computed.
+    return centred_products(torch.from_numpy(pixels), left, left if j is i else torch.tensor(j)).tolist()
 
 
 @pytest.mark.usefixtures("arithmetic")
@@ -71,7 +73,7 @@ def test_every_small_shape(layout: Callable[[Pixels], Pixels], precision: Settin
             for dims in (1, 2, 3, 4, 5, 8, 31, 64, 65):
                 pixels = layout(rng.choice(EXTREMES, (n, dims)).astype(np.uint8))
                 for i in ([0], [n - 1], [*range(n)], [*range(0, n, 2)]):
-                    for j in ([0], [*range(n)], [*range(n)][::-1]):
+                    for j in (i, [0], [*range(n)], [*range(n)][::-1]):
                         assert _found(pixels, i, j) == _expected(pixels, i, j), (n, dims, i, j)
 
 
@@ -84,7 +86,8 @@ def test_long_rows(dims: int, values: str, precision: Setting) -> None:
     pixels = np.concatenate([pixels, np.zeros((1, dims)), np.full((1, dims), 255)]).astype(np.uint8)
     everyone = [*range(6)]
     with precision:
-        assert _found(pixels, everyone, everyone) == _expected(pixels, everyone, everyone)
+        for others in (everyone, [*everyone], [5, 0, 1]):
+            assert _found(pixels, everyone, others) == _expected(pixels, everyone, others)
 
 
 @pytest.mark.usefixtures("arithmetic")
@@ -107,7 +110,20 @@ def test_dimensions_in_blocks_of_which_the_last_may_be_a_single_column(
     monkeypatch.setattr(products, "_BLOCK_BYTES", 1)
     pixels = np.random.default_rng(dims).integers(0, 256, (7, dims), dtype=np.uint8)
     everyone = [*range(7)]
-    assert _found(pixels, everyone, everyone) == _expected(pixels, everyone, everyone)
+    for others in (everyone, [*everyone], [5, 0, 1]):
+        assert _found(pixels, everyone, others) == _expected(pixels, everyone, others)
+
+
+@pytest.mark.usefixtures("arithmetic")
+@pytest.mark.parametrize("strip", [1, 2, 3, 7, 8, 256])
+def test_halves_of_symmetric_products_are_complete(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_STRIP", strip)
+    pixels = np.random.default_rng(0).choice(EXTREMES, (9, 1030)).astype(np.uint8)
+    for i in ([*range(7)], [*range(8)], [8, 8, 0, 3, 1, 1, 2]):
+        assert _found(pixels, i, i) == _expected(pixels, i, i)
+    many = np.random.default_rng(1).choice(EXTREMES, (513, 9)).astype(np.uint8)
+    everyone = [*range(513 if strip == 256 else 20)]
+    assert _found(many, everyone, everyone) == _expected(many, everyone, everyone)
 
 
 @pytest.mark.usefixtures("arithmetic")
@@ -120,6 +136,7 @@ def test_any_rows_in_any_order(data: st.DataObject, n: int, dims: int, seed: int
     i, j = data.draw(rows), data.draw(rows)
     before = pixels.copy()
     assert _found(pixels, i, j) == _expected(pixels, i, j)
+    assert _found(pixels, i, i) == _expected(pixels, i, i)
     np.testing.assert_array_equal(pixels, before)
 
 
