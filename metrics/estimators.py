@@ -181,13 +181,14 @@ def first_of(values: NDArray[Any], held: NDArray[np.bool_], count: int) -> NDArr
         >>> first_of(np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, True]]), 2).tolist()
         [[1.0, 3.0]]
     """
-    order = np.cumsum(held, axis=1, dtype=np.int32)
+    small = np.uint8 if held.shape[1] < 2**8 else np.int32
+    order: NDArray[Any] = np.cumsum(held, axis=1, dtype=small)
     chosen = held & (order <= count)
     if (order[:, -1] >= count).all():
         return values[chosen].reshape(len(values), count)
     result = np.repeat(values[:, -1:], count, axis=1)
     rows, columns = np.nonzero(chosen)
-    result[rows, order[rows, columns] - 1] = values[rows, columns]
+    result[rows, order[rows, columns].astype(np.int64) - 1] = values[rows, columns]
     return result
 
 

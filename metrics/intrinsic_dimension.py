@@ -191,10 +191,11 @@ def intrinsic_dimension(
 
 def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tuple[float, float | None]:
     """The estimate and its standard error; None where halves have too few neighbours, or no dimension."""
-    logs = logarithms(found.distances)
-    indices, dims = found.indices, found.points.shape[1]
-    rng = np.random.default_rng([seed, _GEOMLE])
     length = _needed(estimator, k)
+    kept = slice(_enough(length, 0.5))
+    logs, indices = logarithms(found.distances[:, kept]), found.indices[:, kept]
+    dims = found.points.shape[1]
+    rng = np.random.default_rng([seed, _GEOMLE])
     everyone = np.arange(len(logs))
 
     def estimate(logs: Floats, indices: Indices, members: Indices, repeats: int) -> float:
@@ -213,7 +214,8 @@ def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tu
         first = np.zeros(len(logs), dtype=bool)
         first[draw.permutation(len(logs))[: len(logs) // 2]] = True
         together = first[indices] == first[:, None]
-        near, who = first_of(logs, together, length), first_of(indices, together, length)
+        near = first_of(logs, together, length)
+        who = first_of(indices, together, length) if estimator == "geomle" else indices  # others do not ask
         a, b = (estimate(near[half], who[half], everyone[half], 1) for half in (first, ~first))
         if not (0 < a < math.inf and 0 < b < math.inf):
             return value, None

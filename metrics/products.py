@@ -1,6 +1,5 @@
 """Exact inner products of 8-bit values, as fast as the machine can do them."""
 
-import itertools
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ INT32_DIMS = (2**31 - 1) // 128**2
 _FLOAT_DIMS = 2**24 // 128**2
 """Over so many dimensions every partial sum is at most 2²⁴: exact in float32, whatever the order."""
 
-_BLOCK_BYTES = 16 * 2**20  # the allocator keeps small blocks, and the processor's cache holds a part of them
+_BLOCK_BYTES = 64 * 2**20
+_BLOCK_DIMS = 2**16
+_STRIP = 256  # columns of a symmetric result at a time
 _NORM_ROWS = 32
-_STRIP = 256  # rows of a symmetric result at a time
 
 
 def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -42,21 +42,26 @@ def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
         [[32513, 127], [127, 1]]
     """
     dims = rows.shape[1]
-    int8 = rows.device.type == "cpu" and int8_products_are_exact()
     symmetric = i is j
-    step = min(INT32_DIMS, max(2048, _BLOCK_BYTES // (len(i) + len(j)))) if int8 else _FLOAT_DIMS
-    strips = list(range(0, len(i), _STRIP)) if symmetric else [0]
-    strips.append(len(i))
+    int8 = rows.device.type == "cpu" and int8_products_are_exact()
+    step = min(_BLOCK_DIMS, max(2048, _BLOCK_BYTES // (len(i) + len(j)))) if int8 else _FLOAT_DIMS
+    strip = _STRIP if symmetric else len(j)
     total = torch.zeros(len(i), len(j), dtype=torch.int32 if dims <= INT32_DIMS else torch.int64, device=rows.device)
     for start in range(0, dims, step):
         block = rows[:, start : start + step]
         left = _centred(block, i)
         right = left if symmetric else _centred(block, j)
-        for first, last in itertools.pairwise(strips):
-            # Of a symmetric result, the part on and above the diagonal is enough.
-            total[first:last, first:] += _products(left[first:last], right[first:], int8=int8)
-    for first, last in itertools.pairwise(strips) if symmetric else ():
-        total[last:, first:last] = total[first:last, last:].T
+        # A single column transposed has ambiguous strides, and _int_mm reads beyond its end.
+        if not int8 or block.shape[1] == 1:
+            left = left.float()
+            right = left if symmetric else right.float()
+        for at in range(0, len(j), strip):
+            # Of a symmetric result, the part on and below the diagonal is enough.
+            below = at if symmetric else 0
+            total[below:, at : at + strip] += _products(left[below:], right[at : at + strip])
+    if symmetric:
+        for at in range(0, len(j), strip):
+            total[at : at + strip, at + strip :] = total[at + strip :, at : at + strip].T
     return total
 
 
@@ -72,13 +77,12 @@ def centred_norms(rows: Tensor) -> Tensor:
     return torch.cat(parts).to(torch.int64)
 
 
-def _products(left: Tensor, right: Tensor, *, int8: bool) -> Tensor:
-    """Inner products of int8 rows, exact for so many dimensions as fit: int32."""
-    # A single column transposed has ambiguous strides, and _int_mm reads beyond its end.
-    if int8 and left.shape[1] > 1:
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """Inner products of rows of integers, exact in int32 for so many dimensions as fit."""
+    if left.dtype == torch.int8:
         return torch._int_mm(left, right.T)
     with _exact_float32_products(left.device):
-        return (left.float() @ right.float().T).to(torch.int32)
+        return (left @ right.T).to(torch.int32)
 
 
 def _centred(rows: Tensor, part: Tensor) -> Tensor:

@@ -554,6 +554,15 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
+def test_pictures_are_measured_without_loading_lightning(pets: Pictures) -> None:
+    code = (
+        "import sys; from lightning_app.main import main; main(['measure', 'pets', '--k', '3']); "
+        "print(sorted({'lightning', 'wandb', 'timm', 'skdim'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
 def test_the_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     assert "\n  measure " in capsys.readouterr().out

@@ -185,14 +185,20 @@ def test_split_audit_names_every_leak(noise: Noise, measured: Measured) -> None:
     names = list(pictures)
     split = dict(zip(names, itertools.cycle(["train", "test", "val"]), strict=False))
     patient = {name: f"p{i:02}" for i, name in enumerate(names)}
-    split["b/010.png"] = split["b/011.png"] = ""  # in none: whatever they are, nothing leaks
-    faint = pictures[names[0]].copy()
+    split["a/006.png"] = split["a/007.png"] = ""  # in none: whatever they are, nothing leaks
+    faint, bold = pictures["a/000.png"].copy(), pictures["b/003.png"].copy()
     faint[2, 2] ^= 1
-    changed = {"a/004.png": pictures["a/000.png"], "a/005.png": faint, "b/010.png": pictures["b/000.png"]}
+    bold[:4] ^= 24  # differs by 0.1 to 0.2 of its contrast
+    changed = {
+        "a/004.png": pictures["a/000.png"],
+        "a/005.png": faint,
+        "a/006.png": pictures["b/000.png"],
+        "b/004.png": bold,
+    }
     for name, pixels in changed.items():
         pictures[name] = pixels
         Image.fromarray(pixels).save(Path("scans") / name)
-    patient["a/001.png"] = patient["a/002.png"] = patient["a/003.png"] = patient["b/011.png"] = "ann"
+    patient["a/001.png"] = patient["a/002.png"] = patient["a/003.png"] = patient["a/007.png"] = "ann"
     split["a/003.png"] = split["a/002.png"]
     lines = ["path,label,patient,split", *(f"{n},{n[0]},{patient[n]},{split[n]}" for n in names)]
     Path("list.csv").write_text("\n".join(lines))
@@ -221,7 +227,7 @@ def test_split_audit_names_every_leak(noise: Noise, measured: Measured) -> None:
             near[pair] = (min(relative, near.get(pair, (math.inf,))[0]), apart[nearest] / 255 / 8)
     assert {tuple(leak["images"]) for leak in found["audit"]["exact"]} == exact == {("a/000.png", "a/004.png")}
     assert [tuple(leak["images"]) for leak in found["audit"]["near_duplicates"]] == sorted(near, key=near.__getitem__)
-    assert near
+    assert min(near.values())[0] < 0.1 < max(near.values())[0]
     for leak in found["audit"]["near_duplicates"]:
         relative, rms = near[tuple(leak["images"])]
         assert (leak["relative"], leak["rms"]) == (pytest.approx(relative), pytest.approx(rms))

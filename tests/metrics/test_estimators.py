@@ -94,7 +94,12 @@ def test_no_spread_is_no_dimension() -> None:
     assert twonn(np.zeros((5, 4))) == math.inf
 
 
-@given(n=st.integers(1, 12), width=st.integers(1, 9), count=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
+@given(
+    n=st.integers(1, 12),
+    width=st.one_of(st.integers(1, 9), st.integers(253, 258)),
+    count=st.one_of(st.integers(1, 9), st.integers(250, 260)),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_first_of(n: int, width: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, held = np.sort(rng.normal(size=(n, width))), rng.random((n, width)) < rng.random()
@@ -171,7 +176,8 @@ def test_every_estimator_of_scikit_dimension_runs(name: str, capsys: pytest.Capt
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002  # must not change
     estimate = intrinsic_dimension(points, estimator=name, k=20, seed=5)
     assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
-    assert estimate.value == pytest.approx(_direct(name, points, 20, 5), rel=1e-8)
+    if name not in ("DANCo", "FisherS", "PH"):  # slow, and given nothing but the points
+        assert estimate.value == pytest.approx(_direct(name, points, 20, 5), rel=1e-8)
     assert (estimate.stderr, estimate.n_used, estimate.n_dropped) == (None, 150, 0)
     if name != "KNN":  # an integer, and 1 on so few points
         assert 2 < estimate.value < 4

@@ -104,6 +104,20 @@ def test_every_pair_is_compared_once(
     assert sorted(found) == expected
 
 
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=30), own=st.integers(1, 20), longest=st.integers(20, 40))
+def test_blocks_of_rows_are_no_longer_than_tiles(sizes: list[int], own: int, longest: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "_OWN_BLOCK", own)
+        patch.setattr(pairs, "_TILE_ROWS", longest)
+        blocks = pairs._row_blocks(labels)
+    assert [i for start, stop in blocks for i in range(start, stop)] == list(range(len(labels)))
+    assert all(0 < stop - start <= longest for start, stop in blocks)
+    for start, stop in blocks:  # a large class is by itself
+        names = set(labels[start:stop].tolist())
+        assert len(names) == 1 or max(sizes[name] for name in names) < own
+
+
 @pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("kind", [kind for kind in CLOUDS if kind != "scales"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
