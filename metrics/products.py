@@ -18,6 +18,9 @@ _FLOAT_DIMS = 2**24 // 128**2
 _BLOCK_BYTES = 64 * 2**20
 _BLOCK_DIMS = 2**16
 _STRIP = 256  # columns of a symmetric result at a time
+_LARGE, _LARGE_DIMS, _LARGE_PART = 2048, 2**14, 512
+"""Results of more rows and columns than this are put together from parts whose operands stay in the cache."""
+
 _NORM_ROWS = 32
 
 
@@ -44,8 +47,11 @@ def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
     dims = rows.shape[1]
     symmetric = i is j
     int8 = rows.device.type == "cpu" and int8_products_are_exact()
-    step = min(_BLOCK_DIMS, max(2048, _BLOCK_BYTES // (len(i) + len(j)))) if int8 else _FLOAT_DIMS
-    strip = _STRIP if symmetric else len(j)
+    large = int8 and not symmetric and len(i) + len(j) > _LARGE
+    step = _LARGE_DIMS if large else min(_BLOCK_DIMS, max(2048, _BLOCK_BYTES // (len(i) + len(j))))
+    step = step if int8 else _FLOAT_DIMS
+    tall = _LARGE_PART if large else len(i)
+    wide = _LARGE_PART if large else _STRIP if symmetric else len(j)
     total = torch.zeros(len(i), len(j), dtype=torch.int32 if dims <= INT32_DIMS else torch.int64, device=rows.device)
     for start in range(0, dims, step):
         block = rows[:, start : start + step]
@@ -55,13 +61,14 @@ def centred_products(rows: Tensor, i: Tensor, j: Tensor) -> Tensor:
         if not int8 or block.shape[1] == 1:
             left = left.float()
             right = left if symmetric else right.float()
-        for at in range(0, len(j), strip):
+        for at in range(0, len(j), wide):
             # Of a symmetric result, the part on and below the diagonal is enough.
-            below = at if symmetric else 0
-            total[below:, at : at + strip] += _products(left[below:], right[at : at + strip])
+            for top in range(at if symmetric else 0, len(i), tall):
+                part = slice(top, top + tall), slice(at, at + wide)
+                total[part] += _products(left[part[0]], right[part[1]])
     if symmetric:
-        for at in range(0, len(j), strip):
-            total[at : at + strip, at + strip :] = total[at + strip :, at : at + strip].T
+        for at in range(0, len(j), wide):
+            total[at : at + wide, at + wide :] = total[at + wide :, at : at + wide].T
     return total
 
 
