@@ -53,6 +53,8 @@ def run_measure(argv: Sequence[str]) -> None:
     for file in (given.json, given.html):
         if file is not None:
             _check_place(file)
+    if given.json and given.html and os.path.realpath(given.json) == os.path.realpath(given.html):
+        raise InputError(f"--json and --html both name {given.json}: give two files")
     with Stages() as stages:
         collection = _read(given, rest, stages)
         if given.strict:
@@ -60,10 +62,12 @@ def run_measure(argv: Sequence[str]) -> None:
         measurement = measure(collection, options, stages.begin)
         if given.html:
             stages.begin("page")
-            _write(given.html, as_page(measurement))
+            page = as_page(measurement)
+    show_measurement(measurement, [("JSON", given.json), ("page", given.html)])
     if given.json:
         _write(given.json, json.dumps(as_json(measurement), indent=1, allow_nan=False) + "\n")
-    show_measurement(measurement, [("JSON", given.json), ("page", given.html)])
+    if given.html:
+        _write(given.html, page)
     if given.strict:
         _refuse_leaks(measurement)
 
@@ -101,6 +105,8 @@ def _read(given: argparse.Namespace, rest: list[str], stages: Stages) -> Collect
 
 
 def _kind(given: argparse.Namespace) -> str:
+    if not given.data:
+        raise InputError("DATA is empty: give a folder, a file or the name of a data set")
     place = Path(given.data)
     if os.path.isdir(place):  # unlike Path.is_dir: False for what is too long to be a path
         if given.labels is not None:
@@ -135,8 +141,12 @@ def _check_place(file: str) -> None:
 
 
 def _write(file: str, text: str) -> None:
+    place = Path(os.path.realpath(file))  # a link stays a link
     try:
-        write_text(Path(file), text)
+        if place.exists() and not place.is_file():  # a pipe or a device
+            place.write_text(text, encoding="utf-8")
+        else:
+            write_text(place, text)
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror}") from error
 

@@ -176,10 +176,18 @@ def _dimensions(collection: Collection, options: Options, stage: Stage) -> Dimen
     ks = sorted({k for k in _KS if k < 0.8 * n} | {options.k})
     # GeoMLE takes several times k neighbours: the curve over k is not to ask for more of them than its value does.
     most = options.k if "geomle" in options.estimators else ks[-1]
-    near = neighborhoods(images, estimators=options.estimators, k=most, progress=stage("neighbours"))
     values: dict[str, Estimate] = {}
     missing = []
-    for estimator in options.estimators:
+    estimators = list(options.estimators)
+    try:
+        near = neighborhoods(images, estimators=estimators, k=most, progress=stage("neighbours"))
+    except InputError as error:
+        if "geomle" not in estimators or len(estimators) == 1:
+            raise
+        missing.append(f"d_geomle: {error}")  # which needs more images than the others
+        estimators.remove("geomle")
+        near = neighborhoods(images, estimators=estimators, k=ks[-1], progress=stage("neighbours"))
+    for estimator in estimators:
         stage(f"dimension by {estimator}")
         try:
             values[estimator] = intrinsic_dimension(near, estimator=estimator, k=options.k, seed=seed)
@@ -238,8 +246,9 @@ def _audit(collection: Collection, options: Options, stage: Stage) -> tuple[Spli
     names, groups = np.empty(0, dtype=np.str_), None
     if collection.groups is not None:
         names, groups = np.unique(collection.groups[used], return_inverse=True)
+    everyone = len(used) == len(splits)
     audit = audit_split(
-        collection.images[torch.from_numpy(used)],
+        collection.images if everyone else collection.images[torch.from_numpy(used)],
         np.unique(splits[used], return_inverse=True)[1],
         groups,
         near=options.near,

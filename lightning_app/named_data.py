@@ -48,4 +48,6 @@ def _is_data_module(path: str) -> bool:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError:
         return False
+    except Exception as error:  # whatever the module does when it is imported
+        raise InputError(f"the module {module!r} cannot be imported: {error}") from error
     return isinstance(found, type) and issubclass(found, TableDataModule)

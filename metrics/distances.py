@@ -9,6 +9,7 @@ from metrics.products import centred_norms, centred_products
 _BLOCK_BYTES = 128 * 2**20
 _EPS = 2.0**-53
 _NORM_ROWS = 1024
+_ROW_COLUMNS = 8000  # of the distances to all points, at a time
 
 
 class Distances:
@@ -86,7 +87,9 @@ class Distances:
     def exact_rows(self, i: Tensor) -> Tensor:
         """Squared distances of points i ``(a,)`` to all points: ``(a, n)``, exact integers or as :meth:`exact`."""
         everything = torch.arange(len(self), device=self.rows.device)
-        return self.tile(i, everything) if self.is_exact else self.exact(i, everything.expand(len(i), -1))
+        if self.is_exact:
+            return torch.cat([self.tile(i, part) for part in torch.split(everything, _ROW_COLUMNS)], dim=1)
+        return self.exact(i, everything.expand(len(i), -1))
 
     def distinct(self) -> Tensor:
         """Indices of the first occurrence of every distinct point, ascending."""

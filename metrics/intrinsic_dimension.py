@@ -94,8 +94,9 @@ def neighborhoods(
         )
     needed = max(_needed(estimator, k) for estimator in estimators)
     if len(kept) <= needed:
+        what = f"geomle with k={k}, which takes {needed}" if needed > k and "geomle" in estimators else f"k={needed}"
         raise InputError(
-            f"{len(kept)} distinct points are too few for k={needed} neighbours: give at least {needed + 1} or lower k"
+            f"{len(kept)} distinct points are too few for {what} neighbours: give at least {needed + 1} or lower k"
         )
     length = min(len(kept) - 1, _enough(needed, 0.5))
     found, indices = neighbors_within(distances, kept.to(rows.device), length, progress=progress)

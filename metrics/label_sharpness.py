@@ -109,7 +109,7 @@ def label_sharpness(
     Args:
         images: ``(n, ...)`` uint8 (taken as 0…255, distances exact), or floating point in [0, 1].
         labels: ``(n,)`` integers, at least two different ones.
-        max_samples: M; None takes every image.
+        max_samples: M; None takes every image, as does an M that is no less than their number.
         trials: Independent samples; the value is the mean over them. One where every sample would be the whole set.
         seed: Seed of the sampling.
         space: ``features`` takes points of any range (a network's representation) in place of pixels; the value
@@ -321,8 +321,8 @@ class _Labelled:
                 f"label sharpness needs images of at least two classes, but the {len(usable)} usable images have "
                 f"{len(classes)} ({n_conflicts} left out: same pixels under several labels)"
             )
-        if max_samples is None or max_samples // len(classes) >= sizes.max():
-            trials, max_samples = 1, None  # every sample would be the whole set: nothing varies
+        if max_samples is None or max_samples >= len(usable) or max_samples // len(classes) >= sizes.max():
+            trials, max_samples = 1, None  # a sample is the whole set, and nothing varies
         samples = [
             usable[balanced_sample(self.y[usable], max_samples, np.random.default_rng([seed, trial]))]
             for trial in range(trials)

@@ -36,19 +36,31 @@ def map_shared(
     Returns:
         One result per task, in order, the same on every process.
 
+    Raises:
+        Exception: Whatever ``compute`` raised on any process, on all of them.
+
     Example:
         >>> map_shared(abs, [-1, 2])
         [1, 2]
     """
     world = n_processes()
     own = tasks[dist.get_rank() :: world] if world > 1 else tasks
-    results = []
-    for done, task in enumerate(own, start=1):
-        results.append(compute(task))
-        if progress is not None:
-            progress(done, len(own))
+    results: list[Result] = []
+    failure: Exception | None = None
+    try:
+        for done, task in enumerate(own, start=1):
+            results.append(compute(task))
+            if progress is not None:
+                progress(done, len(own))
+    except Exception as error:
+        if world == 1:
+            raise
+        failure = error  # the others wait for this process: they are told before it stops
     if world == 1:
         return results
-    shares: list[list[Result]] = [[] for _ in range(world)]
-    dist.all_gather_object(shares, results)
-    return [shares[i % world][i // world] for i in range(len(tasks))]
+    shares: list[list[Result] | Exception] = [[] for _ in range(world)]
+    dist.all_gather_object(shares, failure or results)
+    for share in shares:
+        if isinstance(share, Exception):
+            raise share
+    return [shares[i % world][i // world] for i in range(len(tasks))]  # type: ignore[index]  # no exception among them

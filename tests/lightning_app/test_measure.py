@@ -466,14 +466,39 @@ def test_a_mistake_costs_one_line_and_leaves_nothing(
     assert all(name.startswith("data/manifold/") for name in left)
 
 
-def test_a_file_that_cannot_be_written_in_the_end_costs_one_line(
-    pets: Pictures, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+def test_a_file_that_cannot_be_written_in_the_end_costs_one_line_and_no_result(
+    pets: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lightning_app.measure.write_text", full)
-    assert refusal("pets", "--k", "3", "--json", "n.json").endswith("cannot write n.json: No space left on device")
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", "pets", "--k", "3", "--json", "n.json"])
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert "K_F per pixel" in captured.out
+    assert captured.err == "lightning: error: cannot write n.json: No space left on device\n"
+
+
+def test_two_outputs_need_two_files(pets: Pictures, refusal: Refusal) -> None:
+    assert "--json and --html both name same" in refusal("pets", "--json", "same", "--html", "./same")
+
+
+def test_an_output_may_be_a_pipe_or_a_link(pets: Pictures, tmp_path: Path) -> None:
+    main(["measure", "pets", "--k", "3", "--json", "/dev/null"])
+    assert not Path("/dev/null").is_file()
+    (tmp_path / "link.json").symlink_to(tmp_path / "there.json")
+    main(["measure", "pets", "--k", "3", "--json", "link.json"])
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "there.json").is_file()
+
+
+def test_geomle_alone_misses_where_images_are_few(pets: Pictures, measured: Measured) -> None:
+    found = measured("pets", "--k", "3", "--estimators", "mle", "geomle", "--max-images", "10")
+    assert found["d_mle"] is not None
+    assert found["d_geomle"] is None
+    assert "geomle with k=3" in found["missing"][0]
 
 
 def test_more_classes_than_images_to_be_measured(noise: Noise, refusal: Refusal) -> None:

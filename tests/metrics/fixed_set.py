@@ -92,11 +92,16 @@ def share(folder: Path) -> None:
             return task**2
 
         squares = map_shared(square, range(7))
+        failure = ""
+        try:
+            map_shared(lambda task: 1 // task, [1, 0, 1])  # the second process fails alone
+        except ZeroDivisionError as error:
+            failure = repr(error)
         tiles: list[int] = []
         nearest_neighbors(np.eye(200), 3, progress=lambda at, of: tiles.append(of))
         sharpest_pairs(np.eye(200), np.arange(200) % 9, 3, progress=lambda at, of: tiles.append(of))
         rank = dist.get_rank()
-        result = {"squares": squares, "done": done, "tiles": tiles, "found": measure()}
+        result = {"squares": squares, "done": done, "failure": failure, "tiles": tiles, "found": measure()}
         (folder / f"{rank}.json").write_text(json.dumps(result))
     finally:
         dist.destroy_process_group()

@@ -141,6 +141,14 @@ def test_float_tiles_err_by_less_than_their_slack_and_exact_ones_by_the_last_dig
             assert abs(float(tile[i, j]) - float(exact[i, j])) <= float(slack[i])
 
 
+def test_distances_to_many_points_come_complete() -> None:
+    # More points than are compared at once.
+    levels = np.random.default_rng(0).integers(0, 256, (8005, 2), dtype=np.uint8)
+    for points in (levels, levels.astype(np.float64)):
+        found = Distances(torch.from_numpy(points)).exact_rows(torch.tensor([8004, 5]))
+        assert found.tolist() == _integers(levels[[8004, 5]], levels)
+
+
 def test_slack_is_not_so_wide_that_every_row_would_need_a_second_look() -> None:
     points = np.random.default_rng(0).normal(size=(100, 1000))
     found = Distances(torch.from_numpy(points))

@@ -214,6 +214,16 @@ def test_a_sample_of_every_image_is_one_draw(trials: int) -> None:
     assert (sharpness.stderr, sharpness.n_used) == (None, 40)
 
 
+@pytest.mark.parametrize(("max_samples", "used"), [(93, 93), (1000, 93), (92, 33)])
+def test_as_many_as_there_are_is_all_of_them_balanced_or_not(max_samples: int, used: int) -> None:
+    # One class of 1, one of 2, one of 90: a sample of 92 holds 30 per class at most.
+    images, labels = _classes(1, 2, 90)
+    sharpness = label_sharpness(images, labels, max_samples=max_samples, trials=3)
+    assert sharpness.n_used == used
+    if used == 93:
+        assert sharpness == label_sharpness(images, labels, max_samples=None)
+
+
 def test_samples_are_balanced_over_classes() -> None:
     # Ten images against 990: a balanced sample of twenty holds all ten, among them the only one that is near.
     images = np.full((1000, 2), 100, dtype=np.uint8)

@@ -117,6 +117,17 @@ def test_many_rows(n: int, dims: int) -> None:
 
 
 @pytest.mark.usefixtures("arithmetic")
+@pytest.mark.parametrize("dims", [16_384, 16_385])
+def test_many_rows_of_many_dimensions(dims: int) -> None:
+    rng = np.random.default_rng(dims)
+    pixels = rng.choice(EXTREMES, (4, dims)).astype(np.uint8)
+    i, j = (rng.integers(4, size=size) for size in (1500, 600))
+    found = centred_products(torch.from_numpy(pixels), torch.from_numpy(i), torch.from_numpy(j))
+    every = np.array(_expected(pixels, [0, 1, 2, 3], [0, 1, 2, 3]))
+    np.testing.assert_array_equal(found, every[np.ix_(i, j)])
+
+
+@pytest.mark.usefixtures("arithmetic")
 @given(data=st.data(), n=st.integers(1, 40), dims=st.integers(1, 130), seed=st.integers(0, 2**32 - 1))
 def test_any_rows_in_any_order(data: st.DataObject, n: int, dims: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -18,6 +18,8 @@ def test_one_process_does_everything() -> None:
     assert map_shared(str, [3, 1, 2], lambda done, of: told.append((done, of))) == ["3", "1", "2"]
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert map_shared(str, []) == []
+    with pytest.raises(ZeroDivisionError):
+        map_shared(lambda task: 1 // task, [1, 0, 1])
     assert n_processes() == 1
 
 
@@ -28,6 +30,8 @@ def test_two_processes_find_what_one_does(tmp_path: Path) -> None:
     assert first["done"] == [0, 2, 4, 6]
     assert second["done"] == [1, 3, 5]
     assert first["squares"] == second["squares"] == [0, 1, 4, 9, 16, 25, 36]
+    assert first["failure"] == second["failure"]
+    assert first["failure"].startswith("ZeroDivisionError")
     assert min(*first["tiles"], *second["tiles"]) >= 1
     assert first["found"] == second["found"] == fixed_set.measure()
 
