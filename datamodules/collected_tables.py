@@ -38,7 +38,7 @@ def read_table(
 
     Example:
         >>> import tempfile
-        >>> from datamodules.tables import write_table
+        >>> from datamodules import write_table
         >>> pixels = np.zeros((3, 1, 8, 8), dtype=np.uint8)
         >>> with tempfile.TemporaryDirectory() as place:
         ...     rows = [{"label": y, "group": g} for y, g in ((3, "ann"), (8, "bob"), ("", "bob"))]
@@ -82,7 +82,7 @@ def from_data_module(data: "TableDataModule", *, classes: Sequence[str] | None =
 
     Example:
         >>> import tempfile
-        >>> from datamodules.tables import write_table
+        >>> from datamodules import TableDataModule, write_table
         >>> noise = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
         >>> with tempfile.TemporaryDirectory() as place:
         ...     table = write_table(place + "/t", [(x, {"label": i % 2, "group": i}) for i, x in enumerate(noise)])
