@@ -8,7 +8,7 @@ that takes more than 5 s is timed once. Rivals get what suits them: floating-poi
 starts, and all cores are theirs. Images are uniform noise: no side's time depends on the pixels.
 
 Not every wanted ratio is reached on every machine and day. On two cores with AMX, products of int8 took 1.1 to 2.0
-ps per multiplication at different hours, torch.cdist 20 to 30 ps, and we get 5–6× for M = 1,000, 7–8× for 10,000
+ps per multiplication at different hours, torch.cdist 20 to 30 ps, and we get 5–6× for M = 1,000, 7–10× for 10,000
 images and 17–23× for the two dimensions with their standard errors (which take a quarter of that time and which
 scikit-dimension does not compute). Beside the products, which are at most a third of the time for M = 1,000, it
 goes into one pass that turns x into x − 128, one for the norms, and gathering images by label. Tried: blocks of 2¹²
