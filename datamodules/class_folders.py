@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from datamodules.collection import Collection, in_classes, numbered, ordered
-from datamodules.picture_stack import Channels, Progress, read_stack
+from datamodules.picture_stack import Channels, read_stack
 from datamodules.pictures import EXTENSIONS, Window
-from metrics import InputError
+from metrics import InputError, Progress
 
 # Nobody calls a class by these names: a folder that holds nothing else is split.
 _SPLITS = {

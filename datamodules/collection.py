@@ -43,6 +43,11 @@ class Collection:
         """Number of images."""
         return len(self.labels)
 
+    @property
+    def split_names(self) -> list[str]:
+        """The splits that there are, in order."""
+        return [] if self.splits is None else sorted(set(self.splits.tolist()) - {""})
+
 
 def in_classes(names: Sequence[str], classes: Sequence[str] | None, where: str) -> list[int]:
     """Positions of the images that take part.

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.collection import Collection, in_classes, numbered, own_groups
-from datamodules.picture_stack import Channels, Progress, read_stack
+from datamodules.picture_stack import Channels, read_stack
 from datamodules.pictures import EXTENSIONS, Window
-from metrics import InputError
+from metrics import InputError, Progress
 
 
 @dataclass(frozen=True)

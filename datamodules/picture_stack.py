@@ -18,10 +18,9 @@ from torch import Tensor
 
 from datamodules.images import resize, set_channels
 from datamodules.pictures import FULL_RANGE, Facts, Header, UnreadableError, Window, read_header, read_picture
-from metrics import InputError
+from metrics import InputError, Progress
 
 Channels = Literal["keep", 1, 3]
-Progress = Callable[[int, int], None]
 """Called with the number of pictures that are done, and of all."""
 
 _MIXED_SIDE = 224  # pixels; what most backbones were trained on

@@ -153,7 +153,7 @@ def _write(file: str, text: str) -> None:
 
 def _check_splits(collection: Collection, options: Options) -> None:
     """Refuse --strict where a leak could go unseen."""
-    if collection.splits is None or not (collection.splits != "").any():
+    if not collection.split_names:
         raise InputError(
             "--strict: nothing says which image is in which split, so no leak can be ruled out: "
             "give folders called train, val and test, or --labels with --split-column"

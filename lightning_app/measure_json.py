@@ -96,8 +96,7 @@ def _audit(measurement: Measurement) -> dict[str, Any] | None:
     audit, collection = measurement.audit, measurement.collection
     if audit is None or collection.splits is None:
         return None
-    splits = collection.splits
-    split_names = sorted(set(splits[splits != ""].tolist()))
+    splits, split_names = collection.splits, collection.split_names
     return {
         "near": measurement.options.near,
         "counts": audit.counts,

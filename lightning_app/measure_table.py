@@ -106,7 +106,7 @@ def _count_rows(measurement: Measurement) -> Iterator[Row]:
         yield "groups", f"{len(set(collection.groups.tolist())):,}", "", "patients, volumes or lesions"
     if collection.splits is not None:
         splits = collection.splits.tolist()
-        names = sorted(set(splits) - {""})
+        names = collection.split_names
         yield "splits", str(len(names)), "", listed([f"{name} {splits.count(name):,}" for name in names])
     if measurement.dimensions is not None:
         yield "duplicates", f"{measurement.dimensions.n_duplicates:,}", "", "exact, left out of d"
@@ -125,8 +125,7 @@ def _leaks(measurement: Measurement) -> Iterator[str]:
     audit, collection = measurement.audit, measurement.collection
     if audit is None or collection.splits is None or audit.clean:
         return
-    splits = collection.splits
-    names = sorted(set(splits[splits != ""].tolist()))
+    splits, names = collection.splits, collection.split_names
     if audit.groups:
         groups = [
             f"{measurement.group_names[leak.group]} ({', '.join(names[split] for split in leak.splits)})"

@@ -119,7 +119,7 @@ def check(options: Options) -> None:
     require_at_least(2, samples=options.samples, max_images=options.max_images)
     require_at_least(1, trials=options.trials, pairs=options.pairs)
     require_at_least(0, seed=options.seed)
-    if not 0 <= options.near < math.inf:
+    if not 0 <= options.near < math.inf:  # JSON knows no infinity
         raise InputError(f"near={options.near} is out of range: choose 0 or more, for instance 0.1")
 
 
@@ -240,7 +240,7 @@ def _sizes(smallest: int, largest: int) -> list[int]:
 
 def _audit(collection: Collection, options: Options, stage: Stage) -> tuple[SplitAudit | None, tuple[str, ...]]:
     splits = collection.splits
-    if splits is None or not (splits != "").any():
+    if splits is None or not collection.split_names:
         return None, ()
     used = np.flatnonzero(splits != "")
     names, groups = np.empty(0, dtype=np.str_), None

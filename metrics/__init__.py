@@ -1,10 +1,10 @@
 """The mathematics: pure functions from arrays to estimates. No Lightning, no W&B, no files."""
 
 from metrics.attacks import ATTACKS, AttackName, adversarial_images, check_attack
+from metrics.dimension_estimators import check_estimator, estimators
 from metrics.distances import squared_distances
 from metrics.errors import InputError, require_at_least
 from metrics.estimate import Estimate, mean_estimate
-from metrics.estimators import check_estimator, estimators
 from metrics.intrinsic_dimension import Neighborhoods, intrinsic_dimension, neighborhoods
 from metrics.label_sharpness import (
     ImageSharpness,

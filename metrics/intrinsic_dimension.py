@@ -9,10 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metrics.dimension_estimators import (
+    OWN,
+    Floats,
+    check_estimator,
+    first_of,
+    geomle,
+    logarithms,
+    mle,
+    scikit_dimension,
+    twonn,
+)
 from metrics.distances import Distances
 from metrics.errors import InputError, require_at_least
 from metrics.estimate import Estimate
-from metrics.estimators import Floats, check_estimator, first_of, geomle, logarithms, mle, scikit_dimension, twonn
 from metrics.neighbors import neighbors_within
 from metrics.points import Points, as_points
 from metrics.ranks import Progress
@@ -123,7 +133,7 @@ def intrinsic_dimension(
     - ``twonn`` (Facco et al., *Scientific Reports* 7:12140, 2017): the slope of
       :math:`-\log(1 - F(\mu))` against :math:`\log \mu` through the origin, with
       :math:`\mu_i = T_2(x_i) / T_1(x_i)`, the largest tenth of the ratios left out.
-    - ``geomle`` (Gomtsyan et al., ACML 2019): :func:`metrics.estimators.geomle`.
+    - ``geomle`` (Gomtsyan et al., ACML 2019): :func:`metrics.dimension_estimators.geomle`.
     - Every estimator of scikit-dimension by the name of its class: ``CorrInt``, ``lPCA``, ….
 
     Neighbours are exact (:func:`metrics.nearest_neighbors`). Exact duplicates are removed first: they are no sample of
@@ -173,7 +183,7 @@ def intrinsic_dimension(
             f"{estimator} needs {needed}; choose k ≥ {_MIN_NEIGHBORS} or compute more"
         )
     stderr = None
-    if estimator in ("mle", "twonn", "geomle"):
+    if estimator in OWN:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # what comes of ties is looked at below
             value, stderr = _own_estimate(points, estimator, k, seed)
     else:

@@ -44,23 +44,26 @@ def map_shared(
         [1, 2]
     """
     world = n_processes()
-    own = tasks[dist.get_rank() :: world] if world > 1 else tasks
+    if world == 1:
+        return _results(compute, tasks, progress)
     results: list[Result] = []
     failure: Exception | None = None
     try:
-        for done, task in enumerate(own, start=1):
-            results.append(compute(task))
-            if progress is not None:
-                progress(done, len(own))
+        results = _results(compute, tasks[dist.get_rank() :: world], progress)
     except Exception as error:
-        if world == 1:
-            raise
         failure = error  # the others wait for this process: they are told before it stops
-    if world == 1:
-        return results
-    shares: list[list[Result] | Exception] = [[] for _ in range(world)]
-    dist.all_gather_object(shares, failure or results)
-    for share in shares:
-        if isinstance(share, Exception):
-            raise share
-    return [shares[i % world][i // world] for i in range(len(tasks))]  # type: ignore[index]  # no exception among them
+    shares: list[tuple[list[Result], Exception | None]] = [([], None)] * world
+    dist.all_gather_object(shares, (results, failure))
+    for _, failed in shares:
+        if failed is not None:
+            raise failed
+    return [shares[i % world][0][i // world] for i in range(len(tasks))]
+
+
+def _results(compute: Callable[[Task], Result], tasks: Sequence[Task], progress: Progress | None) -> list[Result]:
+    results = []
+    for done, task in enumerate(tasks, start=1):
+        results.append(compute(task))
+        if progress is not None:
+            progress(done, len(tasks))
+    return results

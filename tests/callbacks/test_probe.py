@@ -1,8 +1,4 @@
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +27,7 @@ from tests.callbacks.helpers import (
     make_trainer,
     run,
 )
+from tests.processes import in_two_processes
 
 pytestmark = LIGHTNING_WARNINGS
 
@@ -206,7 +203,7 @@ def test_two_processes_measure_what_one_does(tiny_table: ImageTable, tmp_path: P
     torch.save(model.state_dict(), tmp_path / two_processes.WEIGHTS)
     expected = {stage: two_processes.evaluate(tiny_table, model.state_dict(), stage) for stage in ("validate", "test")}
 
-    in_two_processes(tiny_table.folder, tmp_path)
+    in_two_processes("tests.callbacks.two_processes", tiny_table.folder, tmp_path)
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     weights = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert found[0] == found[1]
@@ -225,36 +222,6 @@ def test_two_processes_measure_what_one_does(tiny_table: ImageTable, tmp_path: P
     assert found[0]["fit"] == pytest.approx({name: final[name] for name in found[0]["fit"]}, rel=1e-6)
 
 
-def in_two_processes(table: Path, folder: Path) -> None:
-    """Runs two_processes.py twice, side by side, over the loopback interface."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    started = []
-    try:
-        for rank in range(2):
-            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-            # One thread each: what a process is left with on two cores.
-            environment = os.environ | place | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-            command = [sys.executable, "-m", "tests.callbacks.two_processes", str(table), str(folder)]
-            started.append(
-                subprocess.Popen(
-                    command,
-                    cwd=Path(__file__).parents[2],
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
-            )
-        outputs = [process.communicate(timeout=300)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in started] == [0, 0], outputs
-
-
 @pytest.mark.parametrize("make", [*(type(probe) for probe in all_probes()), Meddling])
 @pytest.mark.parametrize("n", [0, -1])
 def test_every_n_epochs_is_positive(make: Callable[..., Probe], n: int) -> None:
@@ -264,9 +231,8 @@ def test_every_n_epochs_is_positive(make: Callable[..., Probe], n: int) -> None:
 
 def test_data_without_image_sets(tiny_table: ImageTable) -> None:
     data = make_data(tiny_table)
-    batches = DataLoader(
-        [batch | {"image": batch["image"] / 255} for batch in data.train_dataloader()], batch_size=None
-    )  # type: ignore[arg-type]
+    listed = [batch | {"image": batch["image"] / 255} for batch in data.train_dataloader()]
+    batches = DataLoader(listed, batch_size=None)  # type: ignore[arg-type]  # a list serves as a data set
     for probe in all_probes():
         trainer = make_trainer(probe)
         with pytest.raises(InputError, match=f"{type(probe).__name__}.*train_set, val_set, test_set, reference_set"):

@@ -1,10 +1,7 @@
 """The split of a run: what leaks is counted, said once, and stops a strict run. As a script: one of two processes."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +15,7 @@ from callbacks import SplitCheck
 from datamodules import ImageSet, ImageTable, TableDataModule, write_table
 from metrics import InputError, audit_split
 from tests.callbacks.helpers import LIGHTNING_WARNINGS, Tripwire, equal, make_data, make_model, make_trainer, run
+from tests.processes import in_two_processes
 
 pytestmark = LIGHTNING_WARNINGS
 
@@ -202,23 +200,7 @@ def test_two_processes_find_what_one_does_and_only_the_first_speaks(tiny_table: 
     expected = SplitCheck(near=1.5)
     run("validate", data, expected)
     assert counts(expected)[2] > 10  # work for both
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(unused.getsockname()[1]), "NODE_RANK": "0"}
-    started = []
-    try:
-        for rank in range(2):
-            environment = os.environ | place | {"LOCAL_RANK": str(rank), "GLOO_SOCKET_IFNAME": "lo"}
-            command = [sys.executable, "-m", "tests.callbacks.test_split_audit", str(data.table_folder), str(tmp_path)]
-            started.append(
-                subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stderr=subprocess.PIPE)
-            )
-        errors = [process.communicate(timeout=300)[1].decode() for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in started] == [0, 0], errors
+    errors = in_two_processes("tests.callbacks.test_split_audit", data.table_folder, tmp_path)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [expected.readings] * 2
     assert [error.count("split audit: 2 exact and") for error in errors] == [1, 0]
 

@@ -256,7 +256,7 @@ def test_same_dials_make_the_same_bytes(tmp_path: Path) -> None:
     folders = [_table(_manifold(table=str(tmp_path / name), label_noise=0.2)).folder for name in ("a", "b")]
     for file in ("images.npy", "manifest.csv"):
         assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
-    np.testing.assert_array_equal(np.random.get_state()[1], state[0])  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], state[0])  # noqa: NPY002  # so it was
     assert torch.equal(torch.get_rng_state(), state[1])
 
 

@@ -1,5 +1,6 @@
 """A run of a second: a tiny network on a tiny table, all probes on; and pictures to be measured."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -106,18 +107,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
 @pytest.fixture
 def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs ``lightning measure`` with a mistake and returns the one line that it costs."""
+    return functools.partial(mistake, capsys, "measure")
 
-    def run(*argv: str) -> str:
-        with pytest.raises(SystemExit) as stop:
-            main(["measure", *argv])
-        assert stop.value.code == 2
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        (line,) = captured.err.splitlines()
-        assert line.startswith("lightning: error: ")
-        return line
 
-    return run
+def mistake(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that a command leaves on stderr before it exits with code 2."""
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("lightning: error: ")
+    return line
 
 
 def _no_number(name: str) -> NoReturn:

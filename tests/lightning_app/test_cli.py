@@ -20,6 +20,7 @@ import yaml
 
 from lightning_app.main import main
 from models import ImageClassifier
+from tests.lightning_app.conftest import mistake
 
 Fit = Callable[..., dict[str, Any]]
 
@@ -31,18 +32,6 @@ def weights(folder: str | Path) -> str:
     for name, value in checkpoint["state_dict"].items():
         digest.update(name.encode() + value.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def mistake(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """The one line that a command leaves on stderr before it exits with code 2."""
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    assert stop.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("lightning: error: ")
-    return line
 
 
 def test_fit_leaves_a_complete_record(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,7 +170,7 @@ def test_a_data_module_makes_its_own_table_and_nothing_else(
     found = measured("Manifold", *options, "--k", "3")
     assert (found["data"], found["splits"]) == ("Manifold", {"train": 30, "val": 10, "test": 20})
     made = files()
-    data = Manifold(**dials)  # type: ignore[arg-type]
+    data = Manifold(**dials)  # type: ignore[arg-type]  # whole numbers and one float, each where it belongs
     assert made == {str(data.table_folder / name) for name in ("images.npy", "manifest.csv")}
     assert str(data.table_folder).startswith("data/manifold/")
     x = np.concatenate([part.images.flatten(1).numpy() for part in (data.train_set, data.val_set, data.test_set)])

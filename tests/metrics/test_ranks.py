@@ -1,16 +1,13 @@
 """Processes share the work, and each of them has what one alone would find, to the last digit."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from metrics import map_shared, n_processes
 from tests.metrics import fixed_set
+from tests.processes import in_two_processes
 
 
 def test_one_process_does_everything() -> None:
@@ -25,7 +22,7 @@ def test_one_process_does_everything() -> None:
 
 @pytest.mark.slow
 def test_two_processes_find_what_one_does(tmp_path: Path) -> None:
-    in_two_processes(tmp_path)
+    in_two_processes("tests.metrics.fixed_set", tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert first["done"] == [0, 2, 4, 6]
     assert second["done"] == [1, 3, 5]
@@ -34,31 +31,3 @@ def test_two_processes_find_what_one_does(tmp_path: Path) -> None:
     assert first["failure"].startswith("ZeroDivisionError")
     assert min(*first["tiles"], *second["tiles"]) >= 1
     assert first["found"] == second["found"] == fixed_set.measure()
-
-
-def in_two_processes(folder: Path) -> None:
-    """Runs fixed_set.py twice, side by side, over the loopback interface."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    started = []
-    try:
-        for rank in range(2):
-            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
-            environment = os.environ | place | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "tests.metrics.fixed_set", str(folder)],
-                    cwd=Path(__file__).parents[2],
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
-            )
-        outputs = [process.communicate(timeout=300)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in started] == [0, 0], outputs

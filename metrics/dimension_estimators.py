@@ -111,7 +111,7 @@ def geomle(
     dims: int,
     rng: np.random.Generator,
     *,
-    repeats: int = 10,
+    repeats: int,
 ) -> float:
     r"""Gomtsyan, Mokrov, Panov & Yanovich, *Geometry-aware maximum likelihood estimation* (ACML 2019).
 

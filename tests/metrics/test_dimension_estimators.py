@@ -1,6 +1,5 @@
 """Estimators of dimension: against scikit-dimension, closed forms, and a slow GeoMLE with scikit-learn's ridge."""
 
-import importlib
 import inspect
 import math
 import warnings
@@ -17,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import Ridge
 
 from metrics import InputError, check_estimator, estimators, intrinsic_dimension, nearest_neighbors
-from metrics.estimators import SCIKIT_DIMENSION, first_of, geomle, logarithms, mle, twonn
+from metrics.dimension_estimators import SCIKIT_DIMENSION, first_of, geomle, logarithms, mle, twonn
 from tests.metrics import brute_force
 
 Array = NDArray[np.float64]
@@ -152,8 +151,7 @@ def test_geomle_is_clipped_to_the_number_of_values() -> None:
 def test_geomle_of_many_points_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     points = _ball(120)
     expected = intrinsic_dimension(points, estimator="geomle", k=5)
-    module = importlib.import_module("metrics.estimators")  # the package has a tuple of that name
-    monkeypatch.setattr(module, "_POINTS_AT_ONCE", 50)
+    monkeypatch.setattr("metrics.dimension_estimators._POINTS_AT_ONCE", 50)
     found = intrinsic_dimension(points, estimator="geomle", k=5)
     assert found.value == pytest.approx(expected.value, rel=1e-12)
 
