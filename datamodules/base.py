@@ -9,18 +9,16 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.images import Batches, ImageSet, resize, set_channels
 from datamodules.splits import Rows, Split, reference_sample, split_by_group, training_subset
-from datamodules.tables import ImageTable, Row, exists, write_table
+from datamodules.tables import ImageTable, Sample, exists, write_table
 from datamodules.tasks import Classes, task_labels
 from metrics import InputError
 
 Domain = Literal["natural", "medical"]
-Sample = tuple[NDArray[np.uint8], Row]
 
 _DEFAULT_REFERENCE = 1000
 _MIN_SIDE = 8

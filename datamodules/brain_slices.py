@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from datamodules.base import Sample, TableDataModule
+from datamodules.base import TableDataModule
+from datamodules.tables import Sample
 from metrics import InputError
 
 _FILE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"

@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from datamodules.collection import Collection, in_classes, numbered, ordered
+from datamodules.levels import Window
 from datamodules.picture_stack import Channels, read_stack
-from datamodules.pictures import EXTENSIONS, Window
+from datamodules.pictures import EXTENSIONS
 from metrics import InputError, Progress
 
 # Nobody calls a class by these names: a folder that holds nothing else is split.

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.collection import Collection, in_classes, numbered, own_groups
+from datamodules.levels import Window
 from datamodules.picture_stack import Channels, read_stack
-from datamodules.pictures import EXTENSIONS, Window
+from datamodules.pictures import EXTENSIONS
 from metrics import InputError, Progress
 
 

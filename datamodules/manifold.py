@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.base import Domain, Sample, TableDataModule
+from datamodules.base import Domain, TableDataModule
 from datamodules.images import ImageSet
-from datamodules.tables import ImageTable
+from datamodules.tables import ImageTable, Sample
 from metrics import InputError
 
 _MIDDLE = 127.5  # as far from black as from white

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from datamodules.base import Sample, TableDataModule
-from datamodules.tables import Row
+from datamodules.base import TableDataModule
+from datamodules.tables import Row, Sample
 from metrics import InputError
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.images import resize, set_channels
-from datamodules.pictures import FULL_RANGE, Facts, Header, UnreadableError, Window, read_header, read_picture
+from datamodules.levels import Window
+from datamodules.pictures import FULL_RANGE, Facts, Header, UnreadableError, read_header, read_picture
 from metrics import InputError, Progress
 
 Channels = Literal["keep", 1, 3]

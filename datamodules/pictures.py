@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from datamodules.levels import Window, to_levels
+
 EXTENSIONS = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
     *(".pgm", ".ppm", ".pbm", ".pnm", ".jp2"),
 )
 """Endings, in lower case, of the files in a folder that are taken for pictures."""
-
-Window = tuple[float, float]
-"""The values that become black and white."""
 
 FULL_RANGE = (0, 65535)
 """The window of 16-bit pictures when none is given: the same for every picture of every data set."""
@@ -128,7 +127,7 @@ def read_picture(path: Path, *, window: Window | None = None) -> tuple[NDArray[n
         return _levels(window or FULL_RANGE)[values][None], Facts(grey, window=(low, high))
     if window is None:
         raise UnreadableError(f"32 bits per pixel have no range of their own ({low:g} … {high:g} here): give a window")
-    return _windowed(values, window)[None], Facts(grey, window=(low, high))
+    return to_levels(values, window)[None], Facts(grey, window=(low, high))
 
 
 @contextmanager
@@ -202,12 +201,4 @@ def _eight_bits(image: Image.Image, grey: bool) -> tuple[NDArray[np.uint8], bool
 @lru_cache(maxsize=2)
 def _levels(window: Window) -> NDArray[np.uint8]:
     """The grey level of every 16-bit value."""
-    return _windowed(np.arange(65536), window)
-
-
-def _windowed(values: NDArray[np.generic], window: Window) -> NDArray[np.uint8]:
-    low, high = window
-    # float64 and the product first: a value that lies on a grey level is met exactly.
-    scaled = (values.astype(np.float64) - low) * 255 / (high - low)
-    levels: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
-    return levels
+    return to_levels(np.arange(65536), window)

@@ -20,6 +20,8 @@ MANIFEST = "manifest.csv"
 _MAX_DIGITS = 9  # of a label
 Cell = str | int
 Row = Mapping[str, Cell]
+Sample = tuple[NDArray[np.uint8], Row]
+"""An image ``(C, H, W)`` and its row of the manifest."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,220 @@
+"""The folder of a raw download: finding files in it, reading its spreadsheets, and what is said on the way."""
+
+import csv
+import fnmatch
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from datamodules.preparation.optional import need
+from metrics import InputError
+
+_JUNK = ("Thumbs.db", "__MACOSX")  # beside what is hidden
+_LARGEST_FIELD = 1 << 20  # characters in a cell
+Cells = tuple[str, ...]
+
+
+class Raw:
+    """A folder of raw files. Everything it lists is sorted, so that the order of directories has no effect.
+
+    Args:
+        folder: The folder; names of files are relative to it, with forward slashes.
+        scratch: A folder for what is slow to work out and worth keeping until the table is finished.
+
+    Raises:
+        InputError: No such folder.
+
+    Attributes:
+        skipped: What was skipped so far, as (source, reason), in order.
+        notes: What was noted so far, and how often.
+    """
+
+    def __init__(self, folder: str | Path, scratch: Path) -> None:
+        self.folder = Path(folder)
+        self.scratch = scratch
+        self.skipped: list[tuple[str, str]] = []
+        self.notes: Counter[str] = Counter()
+        self._read: dict[str, str] = {}  # digest of the files that were read whole
+        if not self.folder.is_dir():
+            raise InputError(f"there is no folder {self.folder}: give the folder of the raw files with --raw")
+
+    def skip(self, source: str, reason: str) -> None:
+        """Say that something does not become an image; the same words for the same reason."""
+        self.skipped.append((source, reason))
+
+    def note(self, text: str) -> None:
+        """Say that something was decided that a reader of the numbers should know; counted by its text."""
+        self.notes[text] += 1
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Every file below the folder, sorted by its path; hidden files and what systems leave behind are left out."""
+        return sorted(self._walk("", set()))
+
+    def below(self, folder: str, *endings: str) -> list[str]:
+        """The files below a folder ("" for all) whose names end in one of some endings, in any case of letters."""
+        prefix = f"{folder}/" if folder else ""
+        ends = tuple(ending.lower() for ending in endings) or ("",)
+        return [file for file in self.files if file.startswith(prefix) and file.lower().endswith(ends)]
+
+    def root(self, *names: str) -> str | None:
+        """The folder that holds all of some names: the raw folder itself ("") or one at most two levels below.
+
+        The shallowest is taken, then the first by name; None where there is none.
+        """
+        level = [""]
+        for _ in range(3):
+            for place in level:
+                if all((self.folder / place / name).exists() for name in names):
+                    return place
+            level = [child for place in level for child in self._folders(place)]
+        return None
+
+    def find(self, pattern: str) -> str | None:
+        """The file of that name anywhere below, in any case of letters, ``*`` for anything; None if there is none.
+
+        Raises:
+            InputError: There are several, and their contents differ.
+        """
+        wanted = pattern.lower()
+        found = [file for file in self.files if fnmatch.fnmatchcase(file.rpartition("/")[2].lower(), wanted)]
+        if not found:
+            return None
+        if len({self._digest(file) for file in found}) > 1:
+            raise InputError(
+                f"{self.folder} holds {len(found)} different files called {pattern} ({found[0]}, {found[1]}"
+                f"{', …' if len(found) > 2 else ''}): keep the right one"
+            )
+        return found[0]
+
+    def require(self, pattern: str, what: str) -> str:
+        """Like :meth:`find`, but it must be there.
+
+        Raises:
+            InputError: It is not; says what it is.
+        """
+        found = self.find(pattern)
+        if found is None:
+            raise InputError(f"{self.folder} holds no file called {pattern} ({what}): put it anywhere below")
+        return found
+
+    def rows(self, file: str, columns: Sequence[str], *, delimiter: str = ",") -> Iterator[tuple[int, Cells]]:
+        """The rows of a text table: the number of each line, and its cells under some columns, stripped.
+
+        Columns are found by name, in any case of letters; blank lines are passed over.
+
+        Raises:
+            InputError: The file cannot be read, or a column is missing; names those that there are.
+        """
+        self._digest(file)
+        csv.field_size_limit(_LARGEST_FIELD)
+        try:
+            with (self.folder / file).open(newline="", encoding="utf-8-sig", errors="replace") as text:
+                reader = csv.reader(text, delimiter=delimiter)
+                header = next(reader, [])
+                lines = ((reader.line_num, line) for line in reader)
+                yield from _chosen(f"{self.folder / file}", header, lines, columns)
+        except (OSError, csv.Error) as error:
+            raise InputError(f"{self.folder / file} cannot be read: {error}") from error
+
+    def sheet(self, file: str, columns: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+        """The rows of the first sheet of an ``.xlsx`` file, like :meth:`rows`; whole numbers have no decimals.
+
+        Needs the extra ``radiology``.
+
+        Raises:
+            InputError: The file cannot be read, or a column is missing.
+        """
+        self._digest(file)
+        openpyxl = need("openpyxl")
+        try:
+            with (self.folder / file).open("rb") as opened:
+                book = openpyxl.load_workbook(opened, read_only=True, data_only=True)
+                sheet = book.worksheets[0]
+                sheet.reset_dimensions()  # exported sheets may understate them
+                lines = sheet.iter_rows(values_only=True)
+                header = [_text(value) for value in next(lines, ())]
+                numbered = ((i, [_text(value) for value in line]) for i, line in enumerate(lines, start=2))
+                yield from _chosen(f"{self.folder / file}", header, numbered, columns)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged archive makes openpyxl raise anything
+            raise InputError(f"{self.folder / file} cannot be read: {error}") from error
+
+    def fingerprint(self, files: Iterable[str]) -> dict[str, str | int]:
+        """What identifies the raw data: digest of names and sizes of data files and of the contents of spreadsheets.
+
+        Args:
+            files: The data files, relative to the folder.
+
+        Returns:
+            ``digest``, ``files`` (how many) and ``bytes`` (of data files that are there).
+        """
+        digest, count, total = hashlib.blake2b(digest_size=16), 0, 0
+        for file, content in sorted(self._read.items()):
+            digest.update(f"{file}\0{content}\n".encode())
+        for file in sorted(set(files)):
+            place = self.folder / file
+            size = place.stat().st_size if place.is_file() else -1
+            digest.update(f"{file}\0{size}\n".encode())
+            count, total = count + 1, total + max(size, 0)
+        return {"digest": digest.hexdigest(), "files": count, "bytes": total}
+
+    def _digest(self, file: str) -> str:
+        if file not in self._read:
+            try:
+                with (self.folder / file).open("rb") as content:
+                    self._read[file] = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            except OSError as error:
+                raise InputError(f"{self.folder / file} cannot be read: {error.strerror}") from error
+        return self._read[file]
+
+    def _folders(self, place: str) -> list[str]:
+        with os.scandir(self.folder / place) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not _is_junk(entry.name))
+        return [f"{place}/{name}".lstrip("/") for name in names]
+
+    def _walk(self, place: str, above: set[str]) -> Iterator[str]:
+        real = os.path.realpath(self.folder / place)
+        if real in above:
+            return  # a link to a folder that it lies in
+        with os.scandir(self.folder / place) as entries:
+            listed = [(entry.name, entry.is_dir()) for entry in entries if not _is_junk(entry.name)]
+        for name, is_folder in listed:
+            path = f"{place}/{name}".lstrip("/")
+            if is_folder:
+                yield from self._walk(path, above | {real})
+            else:
+                yield path
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name in _JUNK
+
+
+def _chosen(
+    where: str, header: Sequence[str], lines: Iterable[tuple[int, Sequence[str]]], columns: Sequence[str]
+) -> Iterator[tuple[int, Cells]]:
+    names = [name.strip().casefold() for name in header]
+    positions = []
+    for column in columns:
+        if column.casefold() not in names:
+            shown = ", ".join(name.strip() for name in header if name.strip()) or "none"
+            raise InputError(f"{where} has no column {column!r}: its columns are {shown}")
+        positions.append(names.index(column.casefold()))
+    for number, line in lines:
+        if any(line):
+            padded = chain(line, [""] * (len(header) - len(line))) if len(line) < len(header) else line
+            cells = list(padded)
+            yield number, tuple(cells[position].strip() for position in positions)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)
