@@ -175,7 +175,7 @@ def _write_files(folder: Path, samples: Iterable[tuple[NDArray[np.uint8], Row]])
                 if "group" not in row:
                     raise InputError(f"rows have the columns {', '.join(row)}: 'group' is missing")
                 shape, names = image.shape, list(row)
-                _write_header(images, 0, shape)
+                write_header(images, 0, shape)
                 writer.writerow(names)
             if image.shape != shape or image.dtype != np.uint8:
                 raise InputError(f"image {count} is {image.dtype} {image.shape}, the first was uint8 {shape}")
@@ -187,10 +187,11 @@ def _write_files(folder: Path, samples: Iterable[tuple[NDArray[np.uint8], Row]])
         if shape is None:
             raise InputError("no images: an image table needs at least one")
         images.seek(0)
-        _write_header(images, count, shape)
+        write_header(images, count, shape)
 
 
-def _write_header(file: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
+def write_header(file: BinaryIO, count: int, shape: tuple[int, ...]) -> None:
+    """Write the header of ``images.npy``; it has the same length for any number of images."""
     # NumPy pads this header so that the first axis can grow in place.
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(file, header)

@@ -1,7 +1,11 @@
 """What every test shares: no network, no account, tiny tables, and nothing left behind."""
 
 import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,3 +50,24 @@ def tiny_table(tmp_path: Path) -> ImageTable:
 def rng() -> torch.Generator:
     """A seeded generator."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def shuffled_directories(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the system list the files of every folder in some other order."""
+    listed, scanned = os.listdir, os.scandir
+
+    def shuffle(seed: int) -> None:
+        def listdir(path: Any = ".") -> list[Any]:
+            return random.Random(seed).sample(names := sorted(listed(path)), len(names))
+
+        @contextmanager
+        def scandir(path: Any = ".") -> Iterator[Iterator[os.DirEntry[Any]]]:
+            with scanned(path) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+            yield iter(random.Random(seed).sample(ordered, len(ordered)))
+
+        monkeypatch.setattr(os, "listdir", listdir)
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return shuffle

@@ -53,7 +53,7 @@ def _resampled(
     image: NDArray[np.uint8], shape: tuple[int, int], box: tuple[float, float, float, float]
 ) -> NDArray[np.uint8]:
     height, width = image.shape[1:]
-    if (height, width) == shape and box == (0, 0, width, height):
+    if (height, width) == shape and list(box) == [0, 0, width, height]:
         return image
     grey = len(image) == 1
     picture = Image.fromarray(image[0] if grey else np.ascontiguousarray(image.transpose(1, 2, 0)))
