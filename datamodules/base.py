@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,10 +15,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.images import Batches, ImageSet, resize, set_channels
-from datamodules.splits import Rows, Split, reference_sample, split_by_group, training_subset
+from datamodules.levels import by_maximum
+from datamodules.preparation.prepare import obtained, prepare, read_summary
+from datamodules.preparation.recipe import Protocol, Recipe
+from datamodules.recipes import make_recipe, recipe_class
+from datamodules.splits import Rows, Split, reference_sample, split_as_reference, split_by_group, training_subset
 from datamodules.tables import ImageTable, Sample, exists, write_table
-from datamodules.tasks import Classes, task_labels
-from metrics import InputError
+from datamodules.tasks import Classes, class_pair, task_labels
+from metrics import InputError, require_at_least
 
 Domain = Literal["natural", "medical"]
 
@@ -26,17 +32,29 @@ _EVAL_BATCH = 100
 _DEFAULT_BATCH = 40
 
 
+@dataclass(eq=False, repr=False)
 class TableDataModule(LightningDataModule):
     """Any image table: a training subset of chosen size, and fixed validation and test sets.
 
-    A data set that can make its own table is a subclass with three constants and :meth:`samples`.
+    Where the table knows official splits, the test set comes from the official test images, or else from the
+    validation images, if they have enough of every class, and the validation set likewise; what they lack is taken from
+    the training images, whole groups at a time.
+
+    A data set is a subclass with some constants. One that can make its own table says how in :meth:`samples`; one that
+    is prepared from a download names its ``recipe``; a choice that its labels leave open is made in
+    :meth:`read_labels`. Further options are further fields.
 
     Args:
         table: Folder of the image table (images.npy and manifest.csv).
         domain: natural or medical; kept in the record. Data sets that come with the suite know their own.
-        labelling: Column of the manifest that holds the labels.
+        labelling: Column of the manifest that holds the labels; default that of the data set.
         classes: The task: one label per class, e.g. [3, 8], or several taken together, e.g.
             [[0, 1, 2], [7, 8, 9]]; default every label of the labelling.
+        pair: Instead of classes: which of the pairs that pair_seed draws, 0, 1, 2, …; every class is in one
+            pair (with an odd number one is in none).
+        protocol: standard, or reference: the selection of the code that was released with arXiv 2401.08865, for
+            comparison. The first images of each class in the order of the table, split at random image by image, so
+            that groups leak and the test set changes with n_train, and every image scaled by its own maximum.
         n_train: Training images, class-balanced; null takes all that can be balanced.
         n_val: Validation images; 0 for none.
         n_test: Test images; the same whatever n_train is.
@@ -48,6 +66,7 @@ class TableDataModule(LightningDataModule):
         batch_size: Training images per step and process; default as in the paper for the backbone.
         split_seed: Seed of validation, test and reference sets.
         subset_seed: Seed of the order that training subsets are cut from.
+        pair_seed: Seed of the class pairs.
 
     Raises:
         InputError: Sizes that cannot be had (with counts), classes that do not exist, constant images.
@@ -65,48 +84,52 @@ class TableDataModule(LightningDataModule):
     default_table: ClassVar[str | None] = None
     """Where the table is kept when no folder is given; None asks for one."""
     default_domain: ClassVar[Domain] = "natural"
+    default_labelling: ClassVar[str] = "label"
     default_classes: ClassVar[Classes | None] = None
     """The task when no classes are given; None takes every label."""
+    recipe: ClassVar[str | None] = None
+    """What ``lightning prepare`` calls the data set; None for one that is not prepared from a download."""
 
-    def __init__(
-        self,
-        table: str | None = None,
-        domain: Domain | None = None,
-        labelling: str = "label",
-        classes: list[int | list[int]] | None = None,
-        n_train: int | None = 500,
-        n_val: int = 100,
-        n_test: int = 300,
-        n_reference: int | None = None,
-        image_size: int = 224,
-        channels: Literal["keep", 1, 3] = "keep",
-        antialias: bool = True,
-        batch_size: int | None = None,
-        split_seed: int = 0,
-        subset_seed: int = 0,
-    ) -> None:
+    table: str | None = None
+    domain: Domain | None = None
+    labelling: str | None = None
+    classes: list[int | list[int]] | None = None
+    pair: int | None = None
+    protocol: Protocol = "standard"
+    n_train: int | None = 500
+    n_val: int = 100
+    n_test: int = 300
+    n_reference: int | None = None
+    image_size: int = 224
+    channels: Literal["keep", 1, 3] = "keep"
+    antialias: bool = True
+    batch_size: int | None = None
+    split_seed: int = 0
+    subset_seed: int = 0
+    pair_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the options; a subclass that checks its own calls this first."""
         super().__init__()
-        folder = table or self.default_table
+        if self.image_size < _MIN_SIDE:
+            raise InputError(f"image_size={self.image_size} is too small: choose at least {_MIN_SIDE} pixels")
+        if self.batch_size is not None and self.batch_size < 2:
+            raise InputError(f"batch_size={self.batch_size} is too small: batch normalisation needs at least 2 images")
+        require_at_least(
+            0, pair=self.pair, split_seed=self.split_seed, subset_seed=self.subset_seed, pair_seed=self.pair_seed
+        )
+        if self.classes is not None and self.pair is not None:
+            raise InputError(f"classes={self.classes} and pair={self.pair} both name the task: give one of them")
+        self.domain = self.domain or self.default_domain
+        self.labelling = self.labelling or self.default_labelling
+        if self.classes is None and self.pair is None and self.default_classes is not None:
+            self.classes = [entry if isinstance(entry, int) else list(entry) for entry in self.default_classes]
+        made = self._recipe()
+        folder = self.table or (made.folder if made else self.default_table)
         if folder is None:
             raise InputError("no table: give the folder of an image table (docs/how-to/own-data.md shows how)")
-        if image_size < _MIN_SIDE:
-            raise InputError(f"image_size={image_size} is too small: choose at least {_MIN_SIDE} pixels")
-        if batch_size is not None and batch_size < 2:
-            raise InputError(f"batch_size={batch_size} is too small: batch normalisation needs at least 2 images")
-        for option, seed in (("split_seed", split_seed), ("subset_seed", subset_seed)):
-            if seed < 0:
-                raise InputError(f"{option}={seed} is out of range: choose 0 or more")
         self.table_folder = Path(folder)
         self.name = self.table_folder.name if type(self) is TableDataModule else type(self).__name__
-        self.domain: Domain = domain or self.default_domain
-        self.labelling = labelling
-        self.classes: Classes | None = self.default_classes if classes is None else classes
-        self.n_train, self.n_val, self.n_test, self.n_reference = n_train, n_val, n_test, n_reference
-        self.image_size = image_size
-        self.channels = channels
-        self.antialias = antialias
-        self.batch_size = batch_size
-        self.split_seed, self.subset_seed = split_seed, subset_seed
         self._sets: dict[str, ImageSet] = {}
         self._num_classes = 0
 
@@ -114,25 +137,53 @@ class TableDataModule(LightningDataModule):
         """Images and manifest rows of a data set that can make its own table; others have none."""
         raise InputError(f"no image table at {self.table_folder}: write one first (docs/how-to/own-data.md shows how)")
 
+    def read_labels(self, table: ImageTable) -> Rows:
+        """The label of every image, −1 where it is not used: a column of the table, unless a subclass has a policy."""
+        return table.labels(str(self.labelling))
+
     def prepare_data(self) -> None:
-        """Writes the table where it is missing and the data set can make it."""
-        if not exists(self.table_folder):
+        """Makes the table where it is missing and the data set can make it.
+
+        Raises:
+            InputError: It cannot; says where to get the raw files and how to prepare them.
+        """
+        if exists(self.table_folder):
+            return
+        made = self._recipe()
+        if made is None:
             write_table(self.table_folder, self.samples())
+        elif made.downloads:
+            prepare(made, obtained(made, None), self.table_folder)
+        else:
+            options = "".join(f" --{name.replace('_', '-')} {getattr(made, name)}" for name in made.unusual_variants)
+            raise InputError(
+                f"no image table at {self.table_folder}: make it with "
+                f"`lightning prepare {made.name} --raw DIR --out {self.table_folder}{options}`. {made.access}"
+            )
 
     def setup(self, stage: str | None = None) -> None:
         """Chooses the images and brings them into memory; a second call changes nothing."""
         if self._sets:
             return
         table = ImageTable.open(self.table_folder)
-        labels = task_labels(table.labels(self.labelling), self.classes, f"{self.name} ({self.labelling})")
+        self._check_variants()
+        title = f"{self.name} ({self.labelling})"
+        labels = self.read_labels(table)
+        if self.pair is not None:
+            self.classes = list(class_pair(labels, self.pair, title, seed=self.pair_seed))
+        labels = task_labels(labels, self.classes, title)
         groups = table.groups
-        split = split_by_group(labels, groups, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed)
-        chosen = {
-            "train": training_subset(split.train, labels, self.n_train, seed=self.subset_seed),
-            "val": split.val,
-            "test": split.test,
-            "reference": self._reference(split, labels),
-        }
+        if self.protocol == "reference":
+            split = split_as_reference(
+                labels, n_train=self.n_train, n_val=self.n_val, n_test=self.n_test, official=table.splits
+            )
+            train = split.train
+        else:
+            split = split_by_group(
+                labels, groups, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed, official=table.splits
+            )
+            train = training_subset(split.train, labels, self.n_train, seed=self.subset_seed)
+        chosen = {"train": train, "val": split.val, "test": split.test, "reference": self._reference(split, labels)}
         self._sets = {part: self._load(table, labels, groups, rows) for part, rows in chosen.items()}
         self._num_classes = int(labels.max()) + 1
 
@@ -200,12 +251,41 @@ class TableDataModule(LightningDataModule):
             self.setup()
         return self._sets
 
+    def _recipe(self) -> Recipe[Any] | None:
+        """How the table is prepared from a download, with the options that decide which table it is."""
+        if self.recipe is None:
+            return None
+        return make_recipe(self.recipe, **{name: getattr(self, name) for name in recipe_class(self.recipe).variants})
+
+    def _check_variants(self) -> None:
+        """Refuse a table that was prepared with other options than those of this data set."""
+        made, summary = self._recipe(), read_summary(self.table_folder)
+        if made is None or summary is None:
+            return
+        for option in made.variants:
+            there, wanted = summary["options"].get(option), getattr(self, option)
+            if summary["data_set"] == made.name and there != wanted:
+                raise InputError(
+                    f"{self.table_folder} was prepared with {option}={there}, and {self.name} is to have "
+                    f"{option}={wanted}: choose the table or the option to match (usually kept in {made.folder})"
+                )
+
+    @cached_property
+    def _is_scaled(self) -> bool:
+        """Whether the table's images were scaled by their own maxima when they were prepared."""
+        summary = read_summary(self.table_folder)
+        return summary is not None and summary["options"].get("protocol") == "reference"
+
     def _reference(self, split: Split, labels: Rows) -> Rows:
         rows = reference_sample(split.train, labels, self.n_reference, seed=self.split_seed)
         return rows if self.n_reference is not None else rows[:_DEFAULT_REFERENCE]
 
     def _load(self, table: ImageTable, labels: Rows, groups: Rows, rows: Rows) -> ImageSet:
-        raw = torch.from_numpy(table.images[rows])
+        pixels = table.images[rows]
+        if self.protocol == "reference" and not self._is_scaled:
+            for i, image in enumerate(pixels):
+                pixels[i] = by_maximum(image)
+        raw = torch.from_numpy(pixels)
         flat = raw.flatten(1)
         constant = np.flatnonzero((flat == flat[:, :1]).all(dim=1).numpy())
         if len(constant):

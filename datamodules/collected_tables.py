@@ -20,14 +20,15 @@ _PARTS = ("train", "val", "test")
 def read_table(
     folder: str | Path,
     *,
-    labelling: str = "label",
+    labelling: str | None = None,
     classes: Sequence[str] | None = None,
 ) -> Collection:
     """Read the labelled images of an image table as they are.
 
     Args:
         folder: Folder of the table (images.npy and manifest.csv).
-        labelling: Column of the manifest that holds the labels. Images with a blank label are left out.
+        labelling: Column of the manifest that holds the labels; default ``label``, or else the first that does. Images
+            with a blank label, or −1, are left out.
         classes: Labels to keep, in that order; default all.
 
     Returns:
@@ -48,6 +49,8 @@ def read_table(
         ([0, 1], ('3', '8'), ['ann', 'bob'], ("1 of 3 images have no label under 'label': left out",))
     """
     table = ImageTable.open(folder)
+    if labelling is None:
+        labelling = "label" if "label" in table.columns else next(iter(table.labellings), "label")
     labels = table.labels(labelling)
     names = [str(label) if label >= 0 else "" for label in labels]
     rows = np.array(in_classes(names, classes, f"{table.folder} ({labelling})"), dtype=np.int64)
@@ -94,7 +97,7 @@ def from_data_module(data: "TableDataModule", *, classes: Sequence[str] | None =
     sets = (data.train_set, data.val_set, data.test_set)
     table = ImageTable.open(data.table_folder)
     if data.classes is None:
-        present = table.labels(data.labelling)
+        present = data.read_labels(table)
         task = [str(label) for label in np.unique(present[present >= 0])]
     else:
         task = ["+".join(map(str, entry)) if isinstance(entry, Sequence) else str(entry) for entry in data.classes]

@@ -52,8 +52,8 @@ def percentile_window(values: NDArray[Any], lowest: float = 0.1, highest: float 
     """The window between two percentiles, linearly interpolated; for values without a range of their own, as in MR.
 
     Example:
-        >>> percentile_window(np.arange(1001))
-        (1.0, 999.0)
+        >>> percentile_window(np.arange(101), 25, 75)
+        (25.0, 75.0)
     """
     low, high = np.percentile(values, [lowest, highest]).tolist()
     return low, high

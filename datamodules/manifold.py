@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.base import Domain, TableDataModule
+from datamodules.base import TableDataModule
 from datamodules.images import ImageSet
 from datamodules.tables import ImageTable, Sample
 from metrics import InputError
@@ -22,6 +23,7 @@ _CHUNK = 256  # points whose distances to all others are held at a time
 _LATENTS, _NOISE = range(2)
 
 
+@dataclass(eq=False, repr=False)
 class Manifold(TableDataModule):
     r"""Synthetic images rendered from a latent cube: dimension, margin and label noise are dials.
 
@@ -42,22 +44,11 @@ class Manifold(TableDataModule):
     ``contrast``, ``image_size`` or ``channels`` have the same latents, and so have those that differ in ``margin``
     but for z_1 ← sign(z_1) · (margin/2 + (1 − margin/2) · |z_1|).
 
+    Other options are those of :class:`TableDataModule`.
+
     Args:
-        table: Folder of the image table; default a folder under data/manifold/ that is named after the dials.
-        domain: natural or medical; kept in the record. Default natural.
-        labelling: Column of the manifest that holds the labels; there is only label.
-        classes: The task, as in [1, 0]; default both labels as they are.
-        n_train: Training images, class-balanced; null takes all that can be balanced.
-        n_val: Validation images; 0 for none.
-        n_test: Test images; the same whatever n_train is.
-        n_reference: Size of the reference sample on which data_ref/ is measured; default 1,000, or
-            fewer where the training pool is smaller.
         image_size: Side in pixels that images are rendered at; nothing is resampled.
         channels: 1 (grey) or 3 (the same grey three times).
-        antialias: Has no effect: nothing is resampled.
-        batch_size: Training images per step and process; default as in the paper for the backbone.
-        split_seed: Seed of validation, test and reference sets.
-        subset_seed: Seed of the order that training subsets are cut from.
         dimension: Latent dimension d, 1 … image_size² − 1.
         margin: Smallest distance in z_1 between the classes before noise, 0 ≤ margin < 2.
         label_noise: Fraction of the labels that are flipped, 0 … 0.5, to the nearest whole number per class.
@@ -76,77 +67,49 @@ class Manifold(TableDataModule):
         0.2
     """
 
-    def __init__(
-        self,
-        table: str | None = None,
-        domain: Domain | None = None,
-        labelling: str = "label",
-        classes: list[int | list[int]] | None = None,
-        n_train: int | None = 500,
-        n_val: int = 100,
-        n_test: int = 300,
-        n_reference: int | None = None,
-        image_size: int = 32,
-        channels: Literal[1, 3] = 1,
-        antialias: bool = True,
-        batch_size: int | None = None,
-        split_seed: int = 0,
-        subset_seed: int = 0,
-        dimension: int = 6,
-        margin: float = 0.2,
-        label_noise: float = 0.0,
-        amount: int = 3000,
-        contrast: float = 1.0,
-        latent_seed: int = 0,
-    ) -> None:
+    image_size: int = 32
+    channels: Literal[1, 3] = 1  # nothing can be kept that is not there yet
+    dimension: int = 6
+    margin: float = 0.2
+    label_noise: float = 0.0
+    amount: int = 3000
+    contrast: float = 1.0
+    latent_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the dials."""
         dials = (
-            f"d{dimension}-m{_exact(margin)}-n{_exact(label_noise)}-{image_size}px-{channels}ch-"
-            f"c{_exact(contrast)}-N{amount}-s{latent_seed}"
+            f"d{self.dimension}-m{_exact(self.margin)}-n{_exact(self.label_noise)}-{self.image_size}px-"
+            f"{self.channels}ch-c{_exact(self.contrast)}-N{self.amount}-s{self.latent_seed}"
         )
-        super().__init__(
-            table=table or f"data/manifold/{dials}",
-            domain=domain,
-            labelling=labelling,
-            classes=classes,
-            n_train=n_train,
-            n_val=n_val,
-            n_test=n_test,
-            n_reference=n_reference,
-            image_size=image_size,
-            channels=channels,
-            antialias=antialias,
-            batch_size=batch_size,
-            split_seed=split_seed,
-            subset_seed=subset_seed,
-        )
-        if channels not in (1, 3):
-            raise InputError(f"channels={channels} cannot be rendered: choose 1 (grey) or 3 (the same grey thrice)")
-        if not 1 <= dimension < image_size**2:
+        self.table = self.table or f"data/manifold/{dials}"
+        super().__post_init__()
+        if self.channels not in (1, 3):
+            raise InputError(f"channels={self.channels} cannot be rendered: choose 1 (grey) or 3 (grey thrice)")
+        if not 1 <= self.dimension < self.image_size**2:
             raise InputError(
-                f"dimension={dimension} is out of range: images of {image_size}x{image_size} pixels have "
-                f"1 … {image_size**2 - 1} dimensions beside their mean; choose fewer, or a larger image_size"
+                f"dimension={self.dimension} is out of range: images of {self.image_size}x{self.image_size} pixels "
+                f"have 1 … {self.image_size**2 - 1} dimensions beside their mean; choose fewer, or a larger image_size"
             )
-        if not 0 <= margin < 2:
-            raise InputError(f"margin={margin} is out of range: choose at least 0 and less than 2, the cube's side")
-        if not 0 <= label_noise <= 0.5:
-            raise InputError(f"label_noise={label_noise} is out of range: choose 0 … 0.5 (labels by chance)")
-        if amount < 2:
-            raise InputError(f"amount={amount} is too small: choose at least 2 images, one for each class")
-        if not 0 < contrast <= 1:
-            raise InputError(f"contrast={contrast} is out of range: choose more than 0 and at most 1 (full range)")
-        if latent_seed < 0:
-            raise InputError(f"latent_seed={latent_seed} is out of range: choose 0 or more")
-        self.dimension, self.margin, self.label_noise = dimension, margin, label_noise
-        self.amount, self.contrast, self.latent_seed = amount, contrast, latent_seed
+        if not 0 <= self.margin < 2:
+            raise InputError(f"margin={self.margin} is out of range: choose at least 0 and less than 2")
+        if not 0 <= self.label_noise <= 0.5:
+            raise InputError(f"label_noise={self.label_noise} is out of range: choose 0 … 0.5 (labels by chance)")
+        if self.amount < 2:
+            raise InputError(f"amount={self.amount} is too small: choose at least 2 images, one for each class")
+        if not 0 < self.contrast <= 1:
+            raise InputError(f"contrast={self.contrast} is out of range: choose more than 0 and at most 1 (full range)")
+        if self.latent_seed < 0:
+            raise InputError(f"latent_seed={self.latent_seed} is out of range: choose 0 or more")
         self._dials = dials
-        self._colours: int = channels
-        self._u, self._v = _lowest_frequencies(image_size, dimension)
-        self._cosines = _cosines(image_size, int(torch.maximum(self._u, self._v).max()) + 1)
+        self._colours: int = self.channels
+        self._u, self._v = _lowest_frequencies(self.image_size, self.dimension)
+        self._cosines = _cosines(self.image_size, int(torch.maximum(self._u, self._v).max()) + 1)
         # At every pixel some corner of the cube adds up the patterns with all signs alike: the bound is attained.
         used = torch.zeros(len(self._cosines), len(self._cosines), dtype=torch.float64)
         used[self._u, self._v] = 1
         largest = (self._cosines.abs().T @ used @ self._cosines.abs()).max()
-        self._amplitude = _MIDDLE * contrast / float(largest)
+        self._amplitude = _MIDDLE * self.contrast / float(largest)
 
     @property
     def latents(self) -> Tensor:

@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,11 @@ from metrics import InputError
 
 IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
+FACTS = ("group", "split", "source", "slice", "distance")
+"""Columns that hold no labels, even if they hold whole numbers."""
+UNUSED = -1
+"""The label of an image that is not used."""
+
 _MAX_DIGITS = 9  # of a label
 Cell = str | int
 Row = Mapping[str, Cell]
@@ -29,8 +34,9 @@ class ImageTable:
     """Images of one size and a row of facts about each, on disk.
 
     ``images.npy`` holds uint8 ``(N, C, H, W)`` and is memory-mapped. ``manifest.csv`` has one row per image: a
-    column per labelling (an integer, or blank where the image is not used under it), ``group`` (patient,
-    volume or lesion; unique where there is none) and ``source`` (where in the raw data it came from).
+    column per labelling (an integer, or −1 or blank where the image is not used under it), ``group`` (patient,
+    volume or lesion; unique where there is none), ``source`` (where in the raw data it came from) and perhaps ``split``
+    (the official one: train, valid, test or blank).
 
     Attributes:
         folder: Where the two files lie.
@@ -55,9 +61,7 @@ class ImageTable:
         try:
             images = np.lib.format.open_memmap(folder / IMAGES, mode="r")
             with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
-                reader = csv.DictReader(file)
-                rows = list(reader)
-                names = list(reader.fieldnames or [])
+                names, *rows = [line for line in csv.reader(file) if line] or [[]]
         except (OSError, ValueError, EOFError, csv.Error) as error:
             raise InputError(f"the image table at {folder} cannot be read: {error}") from error
         if images.dtype != np.uint8 or images.ndim != 4:
@@ -68,8 +72,10 @@ class ImageTable:
             raise InputError(f"{folder} has {len(images)} images but {len(rows)} manifest rows: write the table anew")
         if "group" not in names:
             raise InputError(f"{folder / MANIFEST} has no column 'group': it decides which images may be split")
-        columns = {name: np.array([row[name] or "" for row in rows], dtype=np.str_) for name in names}
-        return cls(folder, images, columns)
+        for row in rows:
+            row += [""] * (len(names) - len(row))
+        cells = zip(*rows, strict=False)  # a line may have more cells than the first
+        return cls(folder, images, _Columns(dict(zip(names, cells, strict=False))))
 
     def __len__(self) -> int:
         """Number of images."""
@@ -81,33 +87,59 @@ class ImageTable:
         return [
             name
             for name, cells in self.columns.items()
-            if name not in ("group", "source", "split") and any(cells) and all(not c or _is_integer(c) for c in cells)
+            if name not in FACTS and any(cells) and all(not c or _is_integer(c) for c in cells)
         ]
 
     def labels(self, labelling: str) -> NDArray[np.int64]:
-        """Labels of all images under one labelling, ``(N,)``; −1 where the cell is blank.
+        """Labels of all images under one labelling, ``(N,)``; −1 where the cell is −1 or blank.
 
         Raises:
-            InputError: Unknown labelling, with those that there are, or a label below zero.
+            InputError: Unknown labelling, with those that there are, or a label below −1.
         """
-        if labelling not in self.labellings:
+        cells = self.columns.get(labelling)
+        if cells is None or labelling in FACTS or not any(cells) or not all(not c or _is_integer(c) for c in cells):
             choices = ", ".join(self.labellings) or "(no column holds whole numbers)"
-            odd = [str(cell) for cell in self.columns.get(labelling, ()) if cell and not _is_integer(cell)]
+            odd = [str(cell) for cell in (() if cells is None else cells) if cell and not _is_integer(cell)]
             why = f"; {labelling!r} holds {odd[0]!r}, and labels are whole numbers 0, 1, 2, …" if odd else ""
             raise InputError(f"{self.folder} has no labelling {labelling!r}: choose from {choices}{why}")
-        labels = np.array([int(cell) if cell else -1 for cell in self.columns[labelling]], dtype=np.int64)
-        negative = sum(cell.startswith("-") for cell in self.columns[labelling])
+        labels = np.array([int(cell) if cell else UNUSED for cell in cells], dtype=np.int64)
+        negative = int((labels < UNUSED).sum())
         if negative:
             raise InputError(
-                f"{negative} labels of {labelling!r} in {self.folder} are below zero: "
-                "labels are 0, 1, 2, …; leave the cell blank for an image that is not used"
+                f"{negative} labels of {labelling!r} in {self.folder} are below −1: "
+                "labels are 0, 1, 2, …; −1 or a blank cell stands for an image that is not used"
             )
         return labels
+
+    @property
+    def splits(self) -> NDArray[np.str_] | None:
+        """The official split of each image, ``(N,)``: train, valid, test or blank; None where there are none."""
+        splits = self.columns.get("split")
+        return splits if splits is not None and splits.any() else None
 
     @property
     def groups(self) -> NDArray[np.int64]:
         """A number for the group of each image, ``(N,)``."""
         return np.unique(self.columns["group"], return_inverse=True)[1].astype(np.int64)
+
+
+class _Columns(Mapping[str, NDArray[np.str_]]):
+    """Columns that become arrays when they are asked for: of dozens a run needs three."""
+
+    def __init__(self, cells: Mapping[str, tuple[str, ...]]) -> None:
+        self._cells = cells
+        self._arrays: dict[str, NDArray[np.str_]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.str_]:
+        if name not in self._arrays:
+            self._arrays[name] = np.array(self._cells[name], dtype=np.str_)
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cells)
+
+    def __len__(self) -> int:
+        return len(self._cells)
 
 
 def exists(folder: str | Path) -> bool:

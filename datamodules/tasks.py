@@ -7,8 +7,37 @@ from numpy.typing import NDArray
 
 from metrics import InputError
 
+_PAIRS = 4  # its own stream of random numbers, beside those of splits
+
 Classes = Sequence[int | Sequence[int]]
 """One entry per class of the task: a label of the table, or several that are taken together."""
+
+
+def class_pair(labels: NDArray[np.int64], pair: int, name: str, *, seed: int) -> tuple[int, int]:
+    """One of the class pairs that a seed draws: each class is in at most one, and nothing else decides them.
+
+    Args:
+        labels: Labels of all images, −1 where an image is not used.
+        pair: Which, 0 … classes // 2 − 1.
+        name: What the labels are called in messages.
+        seed: Seed of the draw.
+
+    Raises:
+        InputError: There are not so many pairs.
+
+    Example:
+        >>> digits = np.arange(10)
+        >>> sorted(label for pair in range(5) for label in class_pair(digits, pair, "digits", seed=0))
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    present = np.unique(labels[labels >= 0])
+    pairs = len(present) // 2
+    if pair >= pairs:
+        raise InputError(
+            f"pair={pair} does not exist: the {len(present)} classes of {name} give {pairs} pairs, 0 first"
+        )
+    drawn = np.random.default_rng([seed, _PAIRS]).permutation(present)[2 * pair : 2 * pair + 2].tolist()
+    return drawn[0], drawn[1]
 
 
 def task_labels(labels: NDArray[np.int64], classes: Classes | None, name: str) -> NDArray[np.int64]:

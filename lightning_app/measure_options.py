@@ -65,7 +65,11 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--label-column", metavar="NAME", help="its column of labels (default: label)")
     how.add_argument("--group-column", metavar="NAME", help="its column of patients, volumes or lesions")
     how.add_argument("--split-column", metavar="NAME", help="its column of train, val and test")
-    how.add_argument("--labelling", metavar="NAME", help="column of an image table that holds the labels")
+    how.add_argument(
+        "--labelling",
+        metavar="NAME",
+        help="column of an image table that holds the labels (default: label, or else the first)",
+    )
     how.add_argument("--images-key", metavar="NAME", help="name of the images in an .npz file")
     how.add_argument("--labels-key", metavar="NAME", help="name of the labels in an .npz file")
     how.add_argument("--classes", metavar="NAME", nargs="+", help="take these classes only, in this order")

@@ -44,9 +44,11 @@ def to_square(
         padded[:, top : top + shape[0], left : left + shape[1]] = inside
         return padded
     shortest = min(tall, wide)
-    rows, columns = (height, width) if fit == "stretch" else (shortest / spacing[0], shortest / spacing[1])
+    # A quotient may exceed the side that it comes from by a rounding error; Pillow refuses such a box.
+    rows = height if fit == "stretch" else min(height, shortest / spacing[0])
+    columns = width if fit == "stretch" else min(width, shortest / spacing[1])
     left, top = (width - columns) / 2, (height - rows) / 2
-    return _resampled(image, (side, side), (left, top, left + columns, top + rows))
+    return _resampled(image, (side, side), (left, top, width - left, height - top))
 
 
 def _resampled(

@@ -91,6 +91,21 @@ def prepare(
     return _read_summary(out)
 
 
+def obtained(recipe: Recipe[Any], raw: Path | None) -> Path:
+    """The folder of the raw files: the one that is given, or ``data/raw/<name>``, into which they are downloaded.
+
+    Raises:
+        InputError: No folder is given and they do not download themselves; says where to get them.
+    """
+    if raw is not None:
+        return raw
+    if not recipe.downloads:
+        raise InputError(f"{recipe.title} does not download itself: give its folder with --raw. {recipe.access}")
+    folder = Path("data/raw") / recipe.name
+    recipe.download(folder)
+    return folder
+
+
 def read_summary(table: Path) -> Summary | None:
     """What ``prepare.json`` says of a table; None for a table that was made otherwise.
 

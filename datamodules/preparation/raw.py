@@ -5,7 +5,7 @@ import fnmatch
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -53,14 +53,38 @@ class Raw:
 
     @cached_property
     def files(self) -> list[str]:
-        """Every file below the folder, sorted by its path; hidden files and what systems leave behind are left out."""
-        return sorted(self._walk("", set()))
+        """Every file below the folder, sorted by its path; hidden files and what systems leave behind are left out.
+
+        Links are followed, but not to a folder that they lie in.
+
+        Raises:
+            InputError: A folder cannot be listed.
+        """
+        return sorted(self._walk("", {str(above) for above in Path(os.path.realpath(self.folder)).parents}))
 
     def below(self, folder: str, *endings: str) -> list[str]:
         """The files below a folder ("" for all) whose names end in one of some endings, in any case of letters."""
         prefix = f"{folder}/" if folder else ""
         ends = tuple(ending.lower() for ending in endings) or ("",)
         return [file for file in self.files if file.startswith(prefix) and file.lower().endswith(ends)]
+
+    def index(self, ending: str, key: Callable[[str], str | None]) -> dict[str, str]:
+        """Files of an ending by a key that is made of their path; those whose key is None are left out.
+
+        Raises:
+            InputError: Two files have the same key.
+        """
+        found: dict[str, str] = {}
+        for file in self.below("", ending):
+            name = key(file)
+            if name is None:
+                continue
+            if name in found:
+                raise InputError(
+                    f"{self.folder} holds {name} twice ({found[name]}, {file}): give the folder of one copy with --raw"
+                )
+            found[name] = file
+        return found
 
     def root(self, *names: str) -> str | None:
         """The folder that holds all of some names: the raw folder itself ("") or one at most two levels below.
@@ -102,6 +126,18 @@ class Raw:
         if found is None:
             raise InputError(f"{self.folder} holds no file called {pattern} ({what}): put it anywhere below")
         return found
+
+    def lines(self, file: str) -> Iterator[tuple[int, str]]:
+        """The lines of a text file without a header: the number of each, and its text, stripped; no blank ones.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        self._digest(file)
+        with (self.folder / file).open(encoding="utf-8-sig", errors="replace") as text:
+            for number, line in enumerate(text, start=1):
+                if line.strip():
+                    yield number, line.strip()
 
     def rows(self, file: str, columns: Sequence[str], *, delimiter: str = ",") -> Iterator[tuple[int, Cells]]:
         """The rows of a text table: the number of each line, and its cells under some columns, stripped.
@@ -157,11 +193,11 @@ class Raw:
         """
         digest, count, total = hashlib.blake2b(digest_size=16), 0, 0
         for file, content in sorted(self._read.items()):
-            digest.update(f"{file}\0{content}\n".encode())
+            digest.update(os.fsencode(f"{file}\0{content}\n"))
         for file in sorted(set(files)):
             place = self.folder / file
             size = place.stat().st_size if place.is_file() else -1
-            digest.update(f"{file}\0{size}\n".encode())
+            digest.update(os.fsencode(f"{file}\0{size}\n"))
             count, total = count + 1, total + max(size, 0)
         return {"digest": digest.hexdigest(), "files": count, "bytes": total}
 
@@ -175,22 +211,27 @@ class Raw:
         return self._read[file]
 
     def _folders(self, place: str) -> list[str]:
-        with os.scandir(self.folder / place) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir() and not _is_junk(entry.name))
+        names = sorted(name for name, is_folder in self._listed(place) if is_folder)
         return [f"{place}/{name}".lstrip("/") for name in names]
 
     def _walk(self, place: str, above: set[str]) -> Iterator[str]:
         real = os.path.realpath(self.folder / place)
         if real in above:
             return  # a link to a folder that it lies in
-        with os.scandir(self.folder / place) as entries:
-            listed = [(entry.name, entry.is_dir()) for entry in entries if not _is_junk(entry.name)]
-        for name, is_folder in listed:
+        for name, is_folder in self._listed(place):
             path = f"{place}/{name}".lstrip("/")
             if is_folder:
                 yield from self._walk(path, above | {real})
             else:
                 yield path
+
+    def _listed(self, place: str) -> list[tuple[str, bool]]:
+        """The names in a folder, and whether each is one itself."""
+        try:
+            with os.scandir(self.folder / place) as entries:
+                return [(entry.name, entry.is_dir()) for entry in entries if not _is_junk(entry.name)]
+        except OSError as error:
+            raise InputError(f"{self.folder / place} cannot be listed: {error.strerror}") from error
 
 
 def _is_junk(name: str) -> bool:
@@ -208,7 +249,7 @@ def _chosen(
             raise InputError(f"{where} has no column {column!r}: its columns are {shown}")
         positions.append(names.index(column.casefold()))
     for number, line in lines:
-        if any(line):
+        if "".join(line).strip():
             padded = chain(line, [""] * (len(header) - len(line))) if len(line) < len(header) else line
             cells = list(padded)
             yield number, tuple(cells[position].strip() for position in positions)

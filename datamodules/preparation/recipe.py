@@ -86,9 +86,13 @@ class Recipe(ABC, Generic[Facts]):
     @property
     def folder(self) -> str:
         """Where the table is kept when no folder is given: ``data/`` and the name, then variants that are not usual."""
+        return f"data/{'-'.join([self.name, *(str(getattr(self, name)) for name in self.unusual_variants)])}"
+
+    @property
+    def unusual_variants(self) -> list[str]:
+        """The variants that are not as they are by default."""
         usual = {field.name: field.default for field in fields(self)}
-        chosen = [str(getattr(self, name)) for name in self.variants if getattr(self, name) != usual[name]]
-        return "/".join(["data", "-".join([self.name, *chosen])])
+        return [name for name in self.variants if getattr(self, name) != usual[name]]
 
     @abstractmethod
     def pieces(self, raw: Raw) -> list[Piece[Facts]]:

@@ -265,3 +265,57 @@ def test_a_table_that_nobody_can_make_is_refused(tmp_path: Path) -> None:
 def test_the_domain_is_kept(tiny_table: ImageTable) -> None:
     assert _module(tiny_table).domain == "natural"
     assert _module(tiny_table, domain="medical").domain == "medical"
+
+
+@pytest.fixture
+def ten_classes(tmp_path: Path) -> ImageTable:
+    """200 tiny noise images of ten classes, dark to different degrees, two of each group."""
+    images = np.random.default_rng(1).integers(0, 200, (200, 1, 8, 8), dtype=np.uint8)
+    images[::2] //= 3
+    rows = [{"label": i % 10, "group": i // 20} for i in range(200)]
+    return write_table(tmp_path / "ten", zip(images, rows, strict=True))
+
+
+def test_pairs_are_the_same_whatever_the_size_and_become_the_task(ten_classes: ImageTable) -> None:
+    tasks = set()
+    for n_train in (4, 10):
+        for pair in range(5):
+            data = _module(ten_classes, n_train=n_train, n_val=2, n_test=4, image_size=8, pair=pair)
+            assert data.num_classes == 2
+            labels = ten_classes.labels("label")[data.train_set.rows.numpy()]
+            assert data.classes is not None
+            assert [data.classes[label] for label in data.train_set.labels.tolist()] == labels.tolist()
+            tasks.add((pair, *data.classes))
+    assert len(tasks) == 5
+    assert len({label for _, *labels in tasks for label in labels}) == 10
+    other = _module(ten_classes, n_train=4, n_val=2, n_test=4, image_size=8, pair=0, pair_seed=1)
+    other.setup()
+    assert (0, *(other.classes or [])) not in tasks
+
+
+def test_a_pair_and_classes_are_not_both_given(ten_classes: ImageTable) -> None:
+    with pytest.raises(InputError, match=r"classes=\[1, 2\] and pair=0 both name the task"):
+        _module(ten_classes, classes=[1, 2], pair=0)
+    with pytest.raises(InputError, match="pair=-1 is out of range"):
+        _module(ten_classes, pair=-1)
+    with pytest.raises(InputError, match=r"pair=5 does not exist: the 10 classes of ten \(label\) give 5 pairs"):
+        _module(ten_classes, pair=5).setup()
+
+
+def test_the_reference_protocol_takes_the_first_images_and_scales_them(ten_classes: ImageTable) -> None:
+    options = {"protocol": "reference", "classes": [3, 8], "n_val": 0, "n_test": 4, "image_size": 8}
+    data = _module(ten_classes, n_train=8, **options)
+    rows = sorted(data.train_set.rows.tolist() + data.test_set.rows.tolist())
+    labels = ten_classes.labels("label")
+    assert rows == sorted([*np.flatnonzero(labels == 3)[:6].tolist(), *np.flatnonzero(labels == 8)[:6].tolist()])
+    for images in (data.train_set, data.test_set):
+        raw = ten_classes.images[images.rows.numpy()].astype(np.int64)
+        np.testing.assert_array_equal(images.images, raw * 255 // raw.max(axis=(1, 2, 3), keepdims=True))
+    larger = _module(ten_classes, n_train=12, **options)
+    assert larger.test_set.rows.tolist() != data.test_set.rows.tolist()
+
+
+def test_tables_that_were_scaled_when_they_were_prepared_are_not_scaled_again(ten_classes: ImageTable) -> None:
+    (ten_classes.folder / "prepare.json").write_text('{"data_set": "other", "options": {"protocol": "reference"}}')
+    data = _module(ten_classes, protocol="reference", n_train=20, n_val=0, n_test=20, image_size=8)
+    np.testing.assert_array_equal(data.test_set.images, ten_classes.images[data.test_set.rows.numpy()])

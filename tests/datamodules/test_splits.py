@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from datamodules.splits import class_counts, reference_sample, split_by_group, training_subset
+from datamodules.splits import class_counts, reference_sample, split_as_reference, split_by_group, training_subset
 from metrics import InputError
 
 Rows = NDArray[np.int64]
@@ -158,3 +159,96 @@ def test_subsets_that_cannot_be_had_are_refused_with_counts(draw: Callable[..., 
 
 def test_class_counts_name_every_class() -> None:
     assert class_counts(np.array([2, 0, 2, 5])) == "class 0: 1, class 2: 2, class 5: 1"
+
+
+def _official(seed: int, groups: Rows, shares: tuple[float, ...]) -> NDArray[np.str_]:
+    """The official split of every group, so that no group is in two."""
+    rng = np.random.default_rng([seed, 1])
+    parts = rng.choice(["train", "", "valid", "test"], size=groups.max() + 1, p=shares)
+    return np.array(parts[groups], dtype=np.str_)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_held_out_sets_come_from_the_official_splits_that_have_enough(seed: int) -> None:
+    labels, groups = _table(seed)
+    official = _official(seed, groups, (0.4, 0.2, 0.2, 0.2))
+    split = split_by_group(labels, groups, n_val=6, n_test=7, seed=seed, official=official)
+    assert set(official[split.test]) == {"test"}
+    assert set(official[split.val]) == {"valid"}
+    held = np.isin(groups, groups[np.concatenate([split.val, split.test])])
+    trained = np.isin(official, ["train", ""]) & (labels >= 0)
+    np.testing.assert_array_equal(split.train, np.flatnonzero(trained & ~held))
+    assert _balanced(labels[split.test])
+    assert _balanced(labels[split.val])
+
+
+@pytest.mark.parametrize(
+    ("shares", "test_part", "val_part"),
+    [
+        ((0.7, 0.0, 0.28, 0.02), {"valid"}, {"train"}),
+        ((0.96, 0.0, 0.02, 0.02), {"train"}, {"train"}),
+        ((0.7, 0.0, 0.02, 0.28), {"test"}, {"train"}),
+        ((0.0, 1.0, 0.0, 0.0), {""}, {""}),
+    ],
+)
+def test_what_official_splits_lack_is_taken_from_elsewhere(
+    shares: tuple[float, ...], test_part: set[str], val_part: set[str]
+) -> None:
+    labels, groups = _table(3)
+    official = _official(3, groups, shares)
+    split = split_by_group(labels, groups, n_val=30, n_test=33, seed=0, official=official)
+    assert set(official[split.test]) == test_part
+    assert set(official[split.val]) == val_part
+    assert set(official[split.train]) <= {"train", ""}
+    sides = [set(groups[rows]) for rows in (split.train, split.val, split.test)]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+
+
+def test_a_group_in_two_official_splits_is_not_trained_on_when_it_is_tested_on() -> None:
+    labels, groups = np.array([0, 1] * 4), np.array([0, 1, 2, 3, 4, 5, 0, 1])
+    official = np.array(["train"] * 6 + ["test"] * 2)
+    split = split_by_group(labels, groups, n_val=0, n_test=2, seed=0, official=official)
+    assert split.test.tolist() == [6, 7]
+    assert split.train.tolist() == [2, 3, 4, 5]
+
+
+def test_a_test_set_from_an_official_split_does_not_depend_on_the_validation_set() -> None:
+    labels, groups = _table(5)
+    official = _official(5, groups, (0.6, 0.0, 0.38, 0.02))
+    tests = [split_by_group(labels, groups, n_val=n, n_test=30, seed=0, official=official).test for n in (0, 9, 30)]
+    assert all(rows.tolist() == tests[0].tolist() for rows in tests)
+
+
+def test_the_reference_takes_the_first_images_of_each_class_and_shuffles_them_with_its_seed() -> None:
+    labels = np.array([1, 1, 1, 1, 0, 0, -1, 0, 0, 1, 0, 1])
+    split = split_as_reference(labels, n_train=4, n_val=1, n_test=1)
+    first = np.array([0, 1, 2, 4, 5, 7])  # three of each, in the order of the table
+    order = first[torch.randperm(6, generator=torch.Generator().manual_seed(1337)).numpy()]
+    assert split.train.tolist() == order[:4].tolist()
+    assert split.test.tolist() == order[4:5].tolist()
+    assert split.val.tolist() == order[5:].tolist()
+
+
+def test_the_reference_splits_image_by_image_and_its_test_set_changes_with_the_size() -> None:
+    labels, groups = _table(1)
+    splits = [split_as_reference(labels, n_train=n, n_val=0, n_test=60) for n in (60, 90)]
+    assert set(groups[splits[0].train]) & set(groups[splits[0].test])
+    assert splits[0].test.tolist() != splits[1].test.tolist()
+    assert all(_balanced(labels[np.concatenate([split.train, split.test])]) for split in splits)
+
+
+def test_the_reference_uses_official_training_images_only() -> None:
+    labels = np.array([0, 1] * 10)
+    official = np.array(["test", "test"] * 5 + ["train", "train"] * 5)
+    split = split_as_reference(labels, n_train=None, n_val=2, n_test=2, official=official)
+    assert sorted(np.concatenate([split.train, split.val, split.test]).tolist()) == list(range(10, 20))
+    assert len(split.train) == 6
+
+
+@pytest.mark.parametrize("sizes", [(9, 0, 2), (0, 0, 2), (None, 5, 5), (None, -1, 2), (4, 0, 7)])
+def test_the_reference_refuses_more_than_there_is(sizes: tuple[int | None, int, int]) -> None:
+    labels = np.array([0, 1, 1] * 5)
+    with pytest.raises(InputError, match=r"cannot be taken from the 10 images that can be balanced \(class 0: 5"):
+        split_as_reference(labels, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])

@@ -199,6 +199,31 @@ def test_columns_that_are_no_labelling_are_refused_with_those_that_are(name: str
         labelled.labels(name)
 
 
-def test_negative_labels_are_refused(labelled: ImageTable) -> None:
-    with pytest.raises(InputError, match=r"1 labels of 'signed' .* below zero"):
-        labelled.labels("signed")
+def test_a_label_of_minus_one_is_not_used(labelled: ImageTable) -> None:
+    assert labelled.labels("signed").tolist() == [int(cell) for cell in labelled.columns["signed"]]
+    assert -1 in labelled.labels("signed")
+
+
+def test_other_negative_labels_are_refused(tmp_path: Path) -> None:
+    rows = [{"label": label, "group": label} for label in (0, -2, -1)]
+    pixels = np.zeros((3, 1, 8, 8), dtype=np.uint8)
+    table = write_table(tmp_path / "below", zip(pixels, rows, strict=True))
+    with pytest.raises(InputError, match=r"1 labels of 'label' .* below −1"):
+        table.labels("label")
+
+
+def test_facts_are_no_labellings(tmp_path: Path) -> None:
+    rows = [{"any": i % 2, "slice": i, "distance": 2, "group": i, "split": "", "source": i} for i in range(4)]
+    table = write_table(tmp_path / "slices", zip(np.zeros((4, 1, 8, 8), dtype=np.uint8), rows, strict=True))
+    assert table.labellings == ["any"]
+    assert table.splits is None
+    with pytest.raises(InputError, match="no labelling 'slice': choose from any"):
+        table.labels("slice")
+
+
+def test_official_splits_are_known_where_there_are_some(tmp_path: Path) -> None:
+    parts = ["train", "", "test", "valid"]
+    rows = [{"label": 0, "group": i, "split": part} for i, part in enumerate(parts)]
+    table = write_table(tmp_path / "parts", zip(np.zeros((4, 1, 8, 8), dtype=np.uint8), rows, strict=True))
+    assert table.splits is not None
+    assert table.splits.tolist() == parts

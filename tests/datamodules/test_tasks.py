@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datamodules.tasks import Classes, task_labels
+from datamodules.tasks import Classes, class_pair, task_labels
 from metrics import InputError
 
 LABELS = np.array([0, 4, -1, 9, 4, 7])
@@ -51,3 +51,25 @@ def test_classes_that_make_no_task_are_refused(classes: Classes, message: str) -
 def test_a_table_of_one_class_makes_no_task() -> None:
     with pytest.raises(InputError, match=r"there are \[3\]"):
         task_labels(np.array([3, 3, -1]), None, "digits")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_class_pairs_share_no_class_and_depend_on_the_seed_only(seed: int) -> None:
+    few, many = np.arange(10), np.repeat(np.arange(-1, 10), 7)
+    pairs = [class_pair(few, i, "digits", seed=seed) for i in range(5)]
+    assert sorted(label for pair in pairs for label in pair) == list(range(10))
+    assert pairs == [class_pair(many, i, "digits", seed=seed) for i in range(5)]
+
+
+def test_class_pairs_differ_between_seeds() -> None:
+    assert len({class_pair(np.arange(10), 0, "digits", seed=seed) for seed in range(20)}) > 10
+
+
+def test_with_an_odd_number_of_classes_one_is_left_over() -> None:
+    pairs = [class_pair(np.array([2, 3, 5, 7, 11]), i, "primes", seed=0) for i in range(2)]
+    assert len({label for pair in pairs for label in pair} & {2, 3, 5, 7, 11}) == 4
+
+
+def test_a_pair_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InputError, match="pair=5 does not exist: the 10 classes of digits give 5 pairs, 0 first"):
+        class_pair(np.arange(10), 5, "digits", seed=0)
