@@ -12,8 +12,11 @@ _COMMANDS = {
     "validate": "measure a checkpoint on the validation images",
     "test": "measure a checkpoint on the test images",
     "predict": "class probabilities of the test images",
+    "prepare": "the raw download of a data set becomes an image table",
     "measure": "intrinsic dimension, label sharpness and leaks of any labelled images, without training",
 }
+
+_CONTINUES = {"measure": "", "prepare": ": the same command goes on where it was"}
 
 _HELP = """\
 usage: lightning COMMAND [options]
@@ -29,6 +32,7 @@ Start here:
   lightning fit --config experiments.yaml
   lightning fit --config experiments.yaml --model.backbone vgg13 --data BrainSlices
   lightning measure FOLDER --html page.html     your own images, without training
+  lightning prepare --help                      the data sets of the paper, and more
   lightning fit --help          what can be set
 
 Records go to runs/<name>/<run_id>/. Started again with the same options, a run that was
@@ -78,13 +82,17 @@ def main(args: Sequence[str] | None = None) -> None:
     except InputError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        hint = "" if command == "measure" else ": the same command continues after the last finished epoch"
+        hint = _CONTINUES.get(command, ": the same command continues after the last finished epoch")
         print(f"stopped{hint}", file=sys.stderr)
         sys.exit(130)
 
 
 def _run(argv: list[str]) -> None:
-    if argv[0] == "measure":
+    if argv[0] == "prepare":
+        from lightning_app.prepare import run_prepare
+
+        run_prepare(argv[1:])
+    elif argv[0] == "measure":
         from lightning_app.measure import run_measure
 
         run_measure(argv[1:])
