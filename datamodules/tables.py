@@ -1,10 +1,11 @@
 """The image table: what every data set becomes, whatever its raw form."""
 
 import csv
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ UNUSED = -1
 _MAX_DIGITS = 9  # of a label
 Cell = str | int
 Row = Mapping[str, Cell]
+Line = str | list[str]
 Sample = tuple[NDArray[np.uint8], Row]
 """An image ``(C, H, W)`` and its row of the manifest."""
 
@@ -61,7 +63,7 @@ class ImageTable:
         try:
             images = np.lib.format.open_memmap(folder / IMAGES, mode="r")
             with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
-                names, *rows = [line for line in csv.reader(file) if line] or [[]]
+                names, rows = _lines(file.read())
         except (OSError, ValueError, EOFError, csv.Error) as error:
             raise InputError(f"the image table at {folder} cannot be read: {error}") from error
         if images.dtype != np.uint8 or images.ndim != 4:
@@ -72,10 +74,7 @@ class ImageTable:
             raise InputError(f"{folder} has {len(images)} images but {len(rows)} manifest rows: write the table anew")
         if "group" not in names:
             raise InputError(f"{folder / MANIFEST} has no column 'group': it decides which images may be split")
-        for row in rows:
-            row += [""] * (len(names) - len(row))
-        cells = zip(*rows, strict=False)  # a line may have more cells than the first
-        return cls(folder, images, _Columns(dict(zip(names, cells, strict=False))))
+        return cls(folder, images, _Columns(names, rows))
 
     def __len__(self) -> int:
         """Number of images."""
@@ -96,13 +95,13 @@ class ImageTable:
         Raises:
             InputError: Unknown labelling, with those that there are, or a label below −1.
         """
-        cells = self.columns.get(labelling)
-        if cells is None or labelling in FACTS or not any(cells) or not all(not c or _is_integer(c) for c in cells):
+        cells, inverse = np.unique(self.columns.get(labelling, np.array([""])), return_inverse=True)
+        odd = [str(cell) for cell in cells if cell and not _is_integer(cell)]
+        if labelling in FACTS or odd or not cells.any():
             choices = ", ".join(self.labellings) or "(no column holds whole numbers)"
-            odd = [str(cell) for cell in (() if cells is None else cells) if cell and not _is_integer(cell)]
             why = f"; {labelling!r} holds {odd[0]!r}, and labels are whole numbers 0, 1, 2, …" if odd else ""
             raise InputError(f"{self.folder} has no labelling {labelling!r}: choose from {choices}{why}")
-        labels = np.array([int(cell) if cell else UNUSED for cell in cells], dtype=np.int64)
+        labels = np.array([int(cell) if cell else UNUSED for cell in cells], dtype=np.int64)[inverse]
         negative = int((labels < UNUSED).sum())
         if negative:
             raise InputError(
@@ -126,20 +125,37 @@ class ImageTable:
 class _Columns(Mapping[str, NDArray[np.str_]]):
     """Columns that become arrays when they are asked for: of dozens a run needs three."""
 
-    def __init__(self, cells: Mapping[str, tuple[str, ...]]) -> None:
-        self._cells = cells
+    def __init__(self, names: Sequence[str], lines: Sequence[Line]) -> None:
+        self._positions = {name: i for i, name in enumerate(names)}
+        self._lines = lines
         self._arrays: dict[str, NDArray[np.str_]] = {}
 
     def __getitem__(self, name: str) -> NDArray[np.str_]:
         if name not in self._arrays:
-            self._arrays[name] = np.array(self._cells[name], dtype=np.str_)
+            i = self._positions[name]
+            rows = (line.split(",") if isinstance(line, str) else line for line in self._lines)
+            self._arrays[name] = np.array([row[i] if i < len(row) else "" for row in rows], dtype=np.str_)
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._cells)
+        return iter(self._positions)
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._positions)
+
+
+def _lines(text: str) -> tuple[list[str], Sequence[Line]]:
+    """The names of the columns, and the lines below: unparsed where that needs no more than to cut at commas."""
+    text = text.replace("\r\n", "\n")
+    lines: Sequence[Line]
+    if '"' in text or "\r" in text:
+        lines = [line for line in csv.reader(io.StringIO(text)) if line]
+    else:
+        lines = [line for line in text.split("\n") if line]
+    if not lines:
+        return [], []
+    first = lines[0]
+    return (first.split(",") if isinstance(first, str) else first), lines[1:]
 
 
 def exists(folder: str | Path) -> bool:
