@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -65,19 +66,11 @@ def read_class_folders(
         ([0, 1], ('cat', 'dog'), ('cat/1.png', 'dog/1.png'), (2, 3, 4, 4))
     """
     folder = Path(folder)
-    pictures, others = _listed(folder)
-    parts = {name: PurePosixPath(name).parts for name in pictures}
-    tops = {part[0].lower() for part in parts.values() if len(part) > 1}
-    depth = 1 if tops and tops <= _SPLITS.keys() else 0
-    inside = [name for name in pictures if len(parts[name]) > depth + 1]
-    names = [parts[name][depth] for name in inside]
-    found = ordered(names)
-    if len(found) < 2:
-        raise InputError(_layout_problem(folder, found, len(pictures), others))
-    chosen = in_classes(names, classes, str(folder))
+    found = list_class_folders(folder)
+    chosen = in_classes(found.names, classes, str(folder))
     stack = read_stack(
         folder,
-        [inside[i] for i in chosen],
+        [found.sources[i] for i in chosen],
         image_size=image_size,
         channels=channels,
         window=window,
@@ -85,23 +78,59 @@ def read_class_folders(
         progress=progress,
     )
     kept = [chosen[i] for i in stack.kept]
-    labels, class_names = numbered([names[i] for i in kept], classes)
-    notes = list(stack.notes)
-    if len(inside) < len(pictures):
-        notes.append(f"{len(pictures) - len(inside)} pictures lie in no class folder: left out")
-    if others:
-        notes.append(f"{sum(others.values())} files are no pictures by their extension: left out ({_shown(others)})")
+    labels, class_names = numbered([found.names[i] for i in kept], classes)
     return Collection(
         name=folder.resolve().name,
         images=stack.images,
         labels=labels,
         class_names=class_names,
         groups=None,
-        splits=np.array([_SPLITS[parts[inside[i]][0].lower()] for i in kept], dtype=np.str_) if depth else None,
-        sources=tuple(inside[i] for i in kept),
+        splits=None if found.splits is None else np.array([found.splits[i] for i in kept], dtype=np.str_),
+        sources=tuple(found.sources[i] for i in kept),
         skipped=stack.skipped,
-        notes=tuple(notes),
+        notes=(*stack.notes, *found.notes),
     )
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The pictures that lie in one folder per class.
+
+    Attributes:
+        sources: Their paths relative to the folder, in order.
+        names: The class of each.
+        splits: train, val or test for each; None where the folder is not split.
+        notes: What was left out.
+    """
+
+    sources: tuple[str, ...]
+    names: tuple[str, ...]
+    splits: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+def list_class_folders(folder: Path) -> ClassFolders:
+    """Find the pictures that :func:`read_class_folders` reads, without opening them.
+
+    Raises:
+        InputError: Fewer than two classes with pictures, a folder that cannot be listed.
+    """
+    pictures, others = _listed(folder)
+    parts = {name: PurePosixPath(name).parts for name in pictures}
+    tops = {part[0].lower() for part in parts.values() if len(part) > 1}
+    depth = 1 if tops and tops <= _SPLITS.keys() else 0
+    inside = [name for name in pictures if len(parts[name]) > depth + 1]
+    names = [parts[name][depth] for name in inside]
+    classes = ordered(names)
+    if len(classes) < 2:
+        raise InputError(_layout_problem(folder, classes, len(pictures), others))
+    notes = []
+    if len(inside) < len(pictures):
+        notes.append(f"{len(pictures) - len(inside)} pictures lie in no class folder: left out")
+    if others:
+        notes.append(f"{sum(others.values())} files are no pictures by their extension: left out ({_shown(others)})")
+    splits = tuple(_SPLITS[parts[name][0].lower()] for name in inside) if depth else None
+    return ClassFolders(tuple(inside), tuple(names), splits, tuple(notes))
 
 
 def _listed(folder: Path) -> tuple[list[str], Counter[str]]:

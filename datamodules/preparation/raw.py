@@ -60,7 +60,7 @@ class Raw:
         Raises:
             InputError: A folder cannot be listed.
         """
-        return sorted(self._walk("", {str(above) for above in Path(os.path.realpath(self.folder)).parents}))
+        return sorted(self._walk("", {_identity(above) for above in self.folder.resolve().parents}))
 
     def below(self, folder: str, *endings: str) -> list[str]:
         """The files below a folder ("" for all) whose names end in one of some endings, in any case of letters."""
@@ -214,24 +214,30 @@ class Raw:
         names = sorted(name for name, is_folder in self._listed(place) if is_folder)
         return [f"{place}/{name}".lstrip("/") for name in names]
 
-    def _walk(self, place: str, above: set[str]) -> Iterator[str]:
-        real = os.path.realpath(self.folder / place)
-        if real in above:
+    def _walk(self, place: str, above: set[tuple[int, int]]) -> Iterator[str]:
+        own = _identity(f"{self.folder}/{place}")
+        if own in above:
             return  # a link to a folder that it lies in
         for name, is_folder in self._listed(place):
-            path = f"{place}/{name}".lstrip("/")
+            path = f"{place}/{name}" if place else name
             if is_folder:
-                yield from self._walk(path, above | {real})
+                yield from self._walk(path, above | {own})
             else:
                 yield path
 
     def _listed(self, place: str) -> list[tuple[str, bool]]:
         """The names in a folder, and whether each is one itself."""
         try:
-            with os.scandir(self.folder / place) as entries:
+            with os.scandir(f"{self.folder}/{place}") as entries:
                 return [(entry.name, entry.is_dir()) for entry in entries if not _is_junk(entry.name)]
         except OSError as error:
             raise InputError(f"{self.folder / place} cannot be listed: {error.strerror}") from error
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    """What a folder is, whatever path leads to it."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _is_junk(name: str) -> bool:
