@@ -153,7 +153,7 @@ class TableDataModule(LightningDataModule):
         if made is None:
             write_table(self.table_folder, self.samples())
         elif made.downloads:
-            prepare(made, obtained(made, None), self.table_folder)
+            prepare(made, obtained(made, None), self.table_folder, wait=True)
         else:
             options = "".join(f" --{name.replace('_', '-')} {getattr(made, name)}" for name in made.unusual_variants)
             raise InputError(
@@ -262,9 +262,11 @@ class TableDataModule(LightningDataModule):
         made, summary = self._recipe(), read_summary(self.table_folder)
         if made is None or summary is None:
             return
+        if summary["data_set"] != made.name:
+            raise InputError(f"{self.table_folder} holds a table of {summary['data_set']}, not of {made.name}")
         for option in made.variants:
             there, wanted = summary["options"].get(option), getattr(self, option)
-            if summary["data_set"] == made.name and there != wanted:
+            if there != wanted:
                 raise InputError(
                     f"{self.table_folder} was prepared with {option}={there}, and {self.name} is to have "
                     f"{option}={wanted}: choose the table or the option to match (usually kept in {made.folder})"

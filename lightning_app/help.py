@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import docstring_parser
 
+import datamodules
 from callbacks import AdversarialRobustness, DatasetProperties, RepresentationDimension, SplitCheck
-from datamodules import BrainSlices, Manifold, MNIST5k, TableDataModule
 from lightning_app.loggers import WandbLogger
 from models import ImageClassifier
 
@@ -66,8 +66,8 @@ def help_page(command: str) -> str:
         "",
         "data",
         *_option("--data CLASS", "The data set, one of:"),
-        *(line for kind in (MNIST5k, BrainSlices, Manifold, TableDataModule) for line in _class(kind)),
-        *_options_of(TableDataModule, "--data."),
+        *(line for name in datamodules.DATA_MODULES for line in _class(getattr(datamodules, name))),
+        *_options_of(datamodules.TableDataModule, "--data."),
         "",
         "training",
         *(line for name, what in _TRAINER.items() for line in _option(f"--trainer.{name}", what)),
@@ -80,6 +80,7 @@ def help_page(command: str) -> str:
         ),
         "",
         f"Every option, Lightning's own included: lightning {command} --help-all",
+        f"Options of a data set: lightning {command} --data.help CheXpert",
         f"Options of a measurement: lightning {command} --trainer.callbacks.help AdversarialRobustness",
     ]
     return "\n".join(lines)

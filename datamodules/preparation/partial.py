@@ -59,6 +59,7 @@ class PartialTable:
 
     Args:
         out: Where the table is to be.
+        wait: Wait for another process that is making it, instead of refusing.
 
     Raises:
         InputError: The folder cannot be written, or another process holds it.
@@ -68,21 +69,26 @@ class PartialTable:
         done: How far the table is.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, wait: bool = False) -> None:
         self.out = out
         self.folder = out.parent / f".{out.name}.preparing"
         self.scratch = self.folder / _SCRATCH
         self.done = Progress()
         self._journaled = (0, Counter[str]())  # what of skips and notes the journal knows
         self._committed = time.monotonic()
-        try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / _LOCK).open("w")
-        except OSError as error:
-            raise InputError(f"cannot write a table at {out}: {error.strerror}") from error
-        if not _is_ours(self._lock, self.folder / _LOCK):
+        while True:
+            try:
+                self.scratch.mkdir(parents=True, exist_ok=True)
+                self._lock = (self.folder / _LOCK).open("w")
+            except OSError as error:
+                if wait and isinstance(error, FileNotFoundError) and out.parent.is_dir():
+                    continue  # it was put in place between the two
+                raise InputError(f"cannot write a table at {out}: {error.strerror}") from error
+            if _is_ours(self._lock, self.folder / _LOCK, wait):
+                break
             self._lock.close()
-            raise InputError(f"another process is preparing {out}: wait for it, or choose another --out")
+            if not wait:
+                raise InputError(f"another process is preparing {out}: wait for it, or choose another --out")
 
     @property
     def is_begun(self) -> bool:
@@ -210,15 +216,18 @@ def tidy(table: Path) -> None:
         (table / name).unlink(missing_ok=True)
 
 
-def _is_ours(lock: TextIO, path: Path) -> bool:
+def _is_ours(lock: TextIO, path: Path, wait: bool) -> bool:
     """Whether the lock could be had, and still is the one that others look for."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:
         return True  # a file system without locks
-    return path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False  # the table has just been put in place
 
 
 def _whole_lines(journal: Path) -> list[str]:

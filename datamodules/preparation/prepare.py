@@ -1,6 +1,7 @@
 """From a raw download to an image table: streaming, on all processors, continued where it was stopped."""
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +33,7 @@ def prepare(
     *,
     workers: int | None = None,
     skip_unreadable: bool = False,
+    wait: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Write the image table of a data set.
@@ -46,6 +48,7 @@ def prepare(
         out: Folder of the table.
         workers: Processes that decode; default one per processor.
         skip_unreadable: Leave files out that cannot be read, and count them, instead of stopping at the first.
+        wait: Wait for another process that is making the same table, instead of refusing.
         progress: Told after every piece of work.
 
     Returns:
@@ -58,18 +61,16 @@ def prepare(
     require_at_least(1, workers=workers)
     if out.exists() and not exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is no image table: choose another --out, or move it away")
-    table = PartialTable(out)
+    if exists(out):
+        with tempfile.TemporaryDirectory() as scratch:
+            return _same(out, _listed(recipe, Raw(raw, Path(scratch)))[0])
+    table = PartialTable(out, wait=wait)
     try:
         source = Raw(raw, table.scratch)
-        pieces = recipe.pieces(source)
-        if not pieces:
-            raise InputError(f"{raw} holds nothing of {recipe.title}. {recipe.access}")
-        files = source.fingerprint(file for piece in pieces for file in piece.files)
-        identity = {"format": _FORMAT, "data_set": recipe.name, "options": asdict(recipe), "source": files}
-        if exists(out):
-            summary = _same(out, identity)
+        identity, pieces = _listed(recipe, source)
+        if exists(out):  # another process was waited for
             table.discard()
-            return summary
+            return _same(out, identity)
         table.begin(identity)
     except InputError:
         if table.is_begun:
@@ -113,6 +114,15 @@ def read_summary(table: Path) -> Summary | None:
         InputError: It cannot be read.
     """
     return _read_summary(table) if (table / SUMMARY).is_file() else None
+
+
+def _listed(recipe: Recipe[Any], source: Raw) -> tuple[Summary, list[Piece[Any]]]:
+    """What decides a table, and the pieces of work that it takes."""
+    pieces = recipe.pieces(source)
+    if not pieces:
+        raise InputError(f"{source.folder} holds nothing of {recipe.title}. {recipe.access}")
+    files = source.fingerprint(file for piece in pieces for file in piece.files)
+    return {"format": _FORMAT, "data_set": recipe.name, "options": asdict(recipe), "source": files}, pieces
 
 
 def _decode_all(

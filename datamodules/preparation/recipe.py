@@ -144,7 +144,7 @@ class PictureRecipe(Recipe[Facts]):
     """
 
     usual_fit: ClassVar[Fit] = "pad"
-    variants = ("protocol",)
+    variants: ClassVar[tuple[str, ...]] = ("protocol",)
 
     protocol: Protocol = "standard"
     image_size: int = 224

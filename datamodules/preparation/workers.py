@@ -4,16 +4,21 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.process import parent_process
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_AHEAD = 4  # tasks per process that are under way or wait to be collected
+_AHEAD = 3  # bundles per process that are under way or wait to be collected
+_BUNDLE = 0.1  # seconds
+_MOST = 64  # tasks
 
 
 def available_processors() -> int:
@@ -21,11 +26,12 @@ def available_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(compute: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     """Compute something for every task, several at a time, and yield the results in the order of the tasks.
 
-    Only a few tasks per process are ahead of the one whose result is yielded, so results do not pile up. With one
-    worker everything happens in this process.
+    Tasks are sent in bundles that take about a tenth of a second, since sending takes time too. Only a few bundles per
+    process are ahead of the result that is yielded, so results do not pile up. With one worker everything happens in
+    this process.
 
     Args:
         compute: A function that can be pickled; it is called in fresh processes.
@@ -46,16 +52,40 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Iterable[Task], worke
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["datamodules.preparation.prepare"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[_Done[Result]]] = deque()
+    sent, bundle = 0, 1
     try:
-        for task in tasks:
-            waiting.append(pool.submit(compute, task))
-            if len(waiting) == workers * _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        while sent < len(tasks) or waiting:
+            while sent < len(tasks) and len(waiting) < workers * _AHEAD:
+                waiting.append(pool.submit(_timed, compute, tasks[sent : sent + bundle]))
+                sent += bundle
+            done = waiting.popleft().result()
+            bundle = max(1, min(_MOST, round(_BUNDLE * len(done.results) / max(done.seconds, 1e-6))))
+            yield from done.results
+            if done.failure is not None:
+                raise done.failure
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Done(Generic[Result]):
+    """The results of a bundle up to the first failure, and how long they took."""
+
+    results: list[Result]
+    seconds: float
+    failure: Exception | None
+
+
+def _timed(compute: Callable[[Task], Result], tasks: Sequence[Task]) -> _Done[Result]:
+    start, results = time.perf_counter(), []
+    for task in tasks:
+        try:
+            results.append(compute(task))
+        except Exception as failure:
+            failure.add_note(traceback.format_exc())  # it would get lost on the way
+            return _Done(results, time.perf_counter() - start, failure)
+    return _Done(results, time.perf_counter() - start, None)
 
 
 def _follow_parent() -> None:
