@@ -52,4 +52,5 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
 
 
 def _counted(label: str, count: int, names: Mapping[str, str]) -> str:
-    return f"{label}{f' ({names[label]})' if label in names else ''}: {count:,}"
+    name = names.get(label, label)
+    return f"{label if name == label else f'{label} ({name})'}: {count:,}"

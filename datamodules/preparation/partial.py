@@ -10,6 +10,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -74,6 +75,7 @@ class PartialTable:
         self.folder = out.parent / f".{out.name}.preparing"
         self.scratch = self.folder / _SCRATCH
         self.done = Progress()
+        self._new = [place for place in out.parents if not place.exists()]
         self._journaled = (0, Counter[str]())  # what of skips and notes the journal knows
         self._committed = time.monotonic()
         while True:
@@ -197,6 +199,9 @@ class PartialTable:
         """Leave nothing behind."""
         self._close_files()
         shutil.rmtree(self.folder, ignore_errors=True)
+        for place in self._new:
+            with suppress(OSError):  # others have come to use it
+                place.rmdir()
         self._lock.close()
 
     def _close_files(self) -> None:
