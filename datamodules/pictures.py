@@ -108,6 +108,17 @@ def read_picture(path: Path, *, window: Window | None = None) -> tuple[NDArray[n
         ...     read_picture(file)[0].tolist(), read_picture(file, window=(0, 4095))[0].tolist()
         ([[[0, 4, 16]]], [[[0, 62, 255]]])
     """
+    picture, facts = decode_picture(path, window=window)
+    pixels = np.asarray(picture)
+    return (pixels[None] if facts.grey else pixels.transpose(2, 0, 1)).copy(), facts
+
+
+def decode_picture(path: Path, *, window: Window | None = None) -> tuple[Image.Image, Facts]:
+    """Like :func:`read_picture`, as an image of Pillow's: mode ``L`` where it is grey, else ``RGB``.
+
+    Raises:
+        UnreadableError: As there.
+    """
     with _opened(path) as image:
         depth = _depth(image)
         upper_bits = depth == 8 and ";16" in str(image.tile[:1])
@@ -117,17 +128,17 @@ def read_picture(path: Path, *, window: Window | None = None) -> tuple[NDArray[n
             ImageOps.exif_transpose(image, in_place=True)
         grey = _is_grey(image) or _has_grey_palette(image)
         if depth == 8:
-            pixels, transparent = _eight_bits(image, grey)
-            return pixels, Facts(grey, transparent=transparent, upper_bits=upper_bits)
+            picture, transparent = _eight_bits(image, grey)
+            return picture, Facts(grey, transparent=transparent, upper_bits=upper_bits)
         values = np.asarray(image)
     if np.isnan(values).any():
         raise UnreadableError("holds values that are no numbers")
     low, high = values.min().item(), values.max().item()
     if depth == 16:
-        return _levels(window or FULL_RANGE)[values][None], Facts(grey, window=(low, high))
+        return Image.fromarray(_levels(window or FULL_RANGE)[values]), Facts(grey, window=(low, high))
     if window is None:
         raise UnreadableError(f"32 bits per pixel have no range of their own ({low:g} … {high:g} here): give a window")
-    return to_levels(values, window)[None], Facts(grey, window=(low, high))
+    return Image.fromarray(to_levels(values, window)), Facts(grey, window=(low, high))
 
 
 @contextmanager
@@ -188,14 +199,13 @@ def _depth(image: Image.Image) -> int:
     return 32 if image.mode in ("I", "F") else 8
 
 
-def _eight_bits(image: Image.Image, grey: bool) -> tuple[NDArray[np.uint8], bool]:
-    """Pixels ``(C, H, W)``, and whether transparency was dropped that was made use of."""
+def _eight_bits(image: Image.Image, grey: bool) -> tuple[Image.Image, bool]:
+    """The picture in grey or RGB, and whether transparency was dropped that was made use of."""
     transparent = False
     if image.has_transparency_data:
         image = image.convert("LA" if grey else "RGBA")
         transparent = bool(np.asarray(image.getchannel("A")).min() < 255)
-    pixels: NDArray[np.uint8] = np.asarray(image.convert("L" if grey else "RGB"))
-    return (pixels[None] if grey else pixels.transpose(2, 0, 1)).copy(), transparent
+    return image.convert("L" if grey else "RGB"), transparent
 
 
 @lru_cache(maxsize=2)

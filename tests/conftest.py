@@ -2,8 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,27 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
+class _Entries(list[os.DirEntry[Any]]):
+    """What os.scandir returns: to be closed, and to be gone through once."""
+
+    def __enter__(self) -> "_Entries":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __next__(self) -> os.DirEntry[Any]:
+        if not self:
+            raise StopIteration
+        return self.pop(0)
+
+    def __iter__(self) -> "_Entries":  # type: ignore[override]  # an iterator of itself, as the original is
+        return self
+
+    def close(self) -> None:
+        self.clear()
+
+
 @pytest.fixture
 def shuffled_directories(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the system list the files of every folder in some other order."""
@@ -61,11 +81,10 @@ def shuffled_directories(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Non
         def listdir(path: Any = ".") -> list[Any]:
             return random.Random(seed).sample(names := sorted(listed(path)), len(names))
 
-        @contextmanager
-        def scandir(path: Any = ".") -> Iterator[Iterator[os.DirEntry[Any]]]:
+        def scandir(path: Any = ".") -> _Entries:
             with scanned(path) as entries:
                 ordered = sorted(entries, key=lambda entry: entry.name)
-            yield iter(random.Random(seed).sample(ordered, len(ordered)))
+            return _Entries(random.Random(seed).sample(ordered, len(ordered)))
 
         monkeypatch.setattr(os, "listdir", listdir)
         monkeypatch.setattr(os, "scandir", scandir)

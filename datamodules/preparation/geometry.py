@@ -23,7 +23,7 @@ def to_square(
         spacing: Height and width of a pixel, in any unit: what ``pad`` and ``crop`` take for the picture's shape.
 
     Returns:
-        ``(C, side, side)``; the image itself where nothing changes.
+        ``(C, side, side)``.
 
     Example:
         >>> to_square(np.full((1, 2, 4), 9, dtype=np.uint8), 4, "pad")[0, :, 0].tolist()
@@ -31,34 +31,37 @@ def to_square(
         >>> to_square(np.full((1, 2, 4), 9, dtype=np.uint8), 4, "pad", spacing=(2, 1))[0, :, 0].tolist()
         [9, 9, 9, 9]
     """
-    height, width = image.shape[1:]
+    if len(image) == 1:
+        return square_picture(Image.fromarray(image[0]), side, fit, spacing)
+    return square_picture(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), side, fit, spacing)
+
+
+def square_picture(
+    picture: Image.Image, side: int, fit: Fit, spacing: tuple[float, float] = (1.0, 1.0)
+) -> NDArray[np.uint8]:
+    """Like :func:`to_square`, of an image of Pillow's, mode ``L`` or ``RGB``."""
+    width, height = picture.size
     tall, wide = height * spacing[0], width * spacing[1]
     if fit == "pad":
         longest = max(tall, wide)
         shape = (max(1, round(side * tall / longest)), max(1, round(side * wide / longest)))
-        inside = _resampled(image, shape, (0, 0, width, height))
+        inside = _resampled(picture, shape, (0, 0, width, height))
         if shape == (side, side):
             return inside
-        padded = np.zeros((len(image), side, side), dtype=np.uint8)
+        padded = np.zeros((len(inside), side, side), dtype=np.uint8)
         top, left = (side - shape[0]) // 2, (side - shape[1]) // 2
         padded[:, top : top + shape[0], left : left + shape[1]] = inside
         return padded
     shortest = min(tall, wide)
     # A quotient may exceed the side that it comes from by a rounding error; Pillow refuses such a box.
-    rows = height if fit == "stretch" else min(height, shortest / spacing[0])
-    columns = width if fit == "stretch" else min(width, shortest / spacing[1])
+    rows = float(height) if fit == "stretch" else min(height, shortest / spacing[0])
+    columns = float(width) if fit == "stretch" else min(width, shortest / spacing[1])
     left, top = (width - columns) / 2, (height - rows) / 2
-    return _resampled(image, (side, side), (left, top, width - left, height - top))
+    return _resampled(picture, (side, side), (left, top, width - left, height - top))
 
 
 def _resampled(
-    image: NDArray[np.uint8], shape: tuple[int, int], box: tuple[float, float, float, float]
+    picture: Image.Image, shape: tuple[int, int], box: tuple[float, float, float, float]
 ) -> NDArray[np.uint8]:
-    height, width = image.shape[1:]
-    if (height, width) == shape and list(box) == [0, 0, width, height]:
-        return image
-    grey = len(image) == 1
-    picture = Image.fromarray(image[0] if grey else np.ascontiguousarray(image.transpose(1, 2, 0)))
-    pixels = np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box=box))
-    resampled: NDArray[np.uint8] = pixels[None] if grey else pixels.transpose(2, 0, 1)
-    return resampled
+    pixels: NDArray[np.uint8] = np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box=box))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

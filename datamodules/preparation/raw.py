@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +91,12 @@ class Raw:
         The shallowest is taken, then the first by name; None where there is none.
         """
         level = [""]
-        for _ in range(3):
+        for depth in range(3):
+            if depth:
+                level = [child for place in level for child in self._folders(place)]
             for place in level:
                 if all((self.folder / place / name).exists() for name in names):
                     return place
-            level = [child for place in level for child in self._folders(place)]
         return None
 
     def find(self, pattern: str) -> str | None:
@@ -255,10 +255,10 @@ def _chosen(
             raise InputError(f"{where} has no column {column!r}: its columns are {shown}")
         positions.append(names.index(column.casefold()))
     for number, line in lines:
-        if "".join(line).strip():
-            padded = chain(line, [""] * (len(header) - len(line))) if len(line) < len(header) else line
-            cells = list(padded)
-            yield number, tuple(cells[position].strip() for position in positions)
+        cells = line if len(line) >= len(header) else [*line, *[""] * (len(header) - len(line))]
+        chosen = tuple([cells[position].strip() for position in positions])  # a list: half the time of a generator
+        if any(chosen) or "".join(line).strip():
+            yield number, chosen
 
 
 def _text(value: Any) -> str:

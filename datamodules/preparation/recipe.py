@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datamodules.levels import by_maximum
-from datamodules.pictures import read_picture
-from datamodules.preparation.geometry import Fit, to_square
+from datamodules.pictures import decode_picture
+from datamodules.preparation.geometry import Fit, square_picture, to_square
 from datamodules.preparation.raw import Raw
 from datamodules.tables import Sample
 from metrics import InputError
@@ -155,10 +155,14 @@ class PictureRecipe(Recipe[Facts]):
         if self.image_size < _MIN_SIDE:
             raise InputError(f"image_size={self.image_size} is too small: choose at least {_MIN_SIDE} pixels")
 
+    @property
+    def fitting(self) -> Fit:
+        """How pictures that are not square become so."""
+        return self.fit or ("stretch" if self.protocol == "reference" else self.usual_fit)
+
     def square(self, image: NDArray[np.uint8], spacing: tuple[float, float] | None = None) -> NDArray[np.uint8]:
         """An image ``(C, H, W)`` as the table holds it; ``spacing`` is the height and width of its pixels."""
-        fit = self.fit or ("stretch" if self.protocol == "reference" else self.usual_fit)
-        return to_square(image, self.image_size, fit, spacing or (1.0, 1.0))
+        return to_square(image, self.image_size, self.fitting, spacing or (1.0, 1.0))
 
     def picture(self, file: Path, channels: Literal[1, 3]) -> NDArray[np.uint8]:
         """A picture file as the table holds it: in grey or colour, scaled as the protocol says, and square.
@@ -166,9 +170,7 @@ class PictureRecipe(Recipe[Facts]):
         Raises:
             UnreadableError: It cannot be read.
         """
-        pixels, _ = read_picture(file)
-        if len(pixels) != channels:
-            image = Image.fromarray(pixels[0] if channels == 3 else pixels.transpose(1, 2, 0).copy())
-            converted = np.asarray(image.convert("RGB" if channels == 3 else "L"))  # grey: ITU-R 601 luma
-            pixels = converted.transpose(2, 0, 1) if channels == 3 else converted[None]
-        return self.square(by_maximum(pixels) if self.protocol == "reference" else pixels)
+        picture = decode_picture(file)[0].convert("RGB" if channels == 3 else "L")  # grey: ITU-R 601 luma
+        if self.protocol == "reference":
+            picture = Image.fromarray(by_maximum(np.asarray(picture)))
+        return square_picture(picture, self.image_size, self.fitting)

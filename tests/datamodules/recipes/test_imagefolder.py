@@ -232,7 +232,9 @@ def test_pictures_that_have_changed_are_refused(made: Made) -> None:
     data = ImageFolder(folder=str(SCANS), **SIZES)
     data.prepare_data()
     write_picture(SCANS / "ill/case99_0.bmp", np.random.default_rng(0))
-    with pytest.raises(InputError, match=rf"{data.table_folder} was prepared from other raw files .37 files then, 38 now"):
+    with pytest.raises(
+        InputError, match=rf"{data.table_folder} was prepared from other raw files .37 files then, 38 now"
+    ):
         data.prepare_data()
     shutil.rmtree(data.table_folder)
     data.prepare_data()
