@@ -20,6 +20,8 @@ IMAGES = "images.npy"
 MANIFEST = "manifest.csv"
 FACTS = ("group", "split", "source", "slice", "distance")
 """Columns that hold no labels, even if they hold whole numbers."""
+SPLITS = {"train", "valid", "test", ""}
+"""Official splits."""
 UNUSED = -1
 """The label of an image that is not used."""
 
@@ -112,9 +114,20 @@ class ImageTable:
 
     @property
     def splits(self) -> NDArray[np.str_] | None:
-        """The official split of each image, ``(N,)``: train, valid, test or blank; None where there are none."""
+        """The official split of each image, ``(N,)``: train, valid, test or blank; None where there are none.
+
+        Raises:
+            InputError: Another name.
+        """
         splits = self.columns.get("split")
-        return splits if splits is not None and splits.any() else None
+        if splits is None or not splits.any():
+            return None
+        unknown = sorted(set(splits.tolist()) - SPLITS)
+        if unknown:
+            raise InputError(
+                f"the column 'split' of {self.folder / MANIFEST} holds {unknown[0]!r}: expected train, valid, test or blank"
+            )
+        return splits
 
     @property
     def groups(self) -> NDArray[np.int64]:

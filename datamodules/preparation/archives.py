@@ -1,5 +1,6 @@
 """Reading inside archives and compressed files, in place: nothing is written to where an archive says."""
 
+import atexit
 import gzip
 import tarfile
 import tempfile
@@ -158,6 +159,7 @@ def _opened(file: Path, member: str | None) -> BinaryIO:
     return cast(BinaryIO, gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
+@atexit.register
 def _let_go() -> None:
     for stream in _kept.values():
         stream.close()

@@ -56,8 +56,8 @@ def square_picture(
     # A quotient may exceed the side that it comes from by a rounding error; Pillow refuses such a box.
     rows = float(height) if fit == "stretch" else min(height, shortest / spacing[0])
     columns = float(width) if fit == "stretch" else min(width, shortest / spacing[1])
-    left, top = (width - columns) / 2, (height - rows) / 2
-    return _resampled(picture, (side, side), (left, top, width - left, height - top))
+    beside, above = (width - columns) / 2, (height - rows) / 2
+    return _resampled(picture, (side, side), (beside, above, width - beside, height - above))
 
 
 def _resampled(

@@ -94,17 +94,21 @@ def medmnist(pets: Pictures) -> tuple[list[str], int | None, dict[str, int] | No
     return ["medical.npz"], None, {"train": 20, "val": 10, "test": 10}
 
 
-def image_table(pets: Pictures) -> tuple[list[str], int | None, dict[str, int] | None]:
+def _table(pets: Pictures, splits: tuple[str, str]) -> None:
     rows: list[dict[str, str | int]] = [
-        {"kind": int(path.startswith("dog")), "group": f"g{i}", "source": path, "split": SPLITS[i % 2]}
+        {"kind": int(path.startswith("dog")), "group": f"g{i}", "source": path, "split": splits[i % 2]}
         for i, path in enumerate(pets)
     ]
     write_table("table", zip((pixels[None] for pixels in pets.values()), rows, strict=True))
+
+
+def image_table(pets: Pictures) -> tuple[list[str], int | None, dict[str, int] | None]:
+    _table(pets, SPLITS)
     return ["table", "--labelling", "kind"], 40, {"train": 20, "val": 20}
 
 
 def data_module(pets: Pictures) -> tuple[list[str], int | None, dict[str, int] | None]:
-    image_table(pets)
+    _table(pets, ("", "train"))
     sizes = ["--data.n_train", "24", "--data.n_val", "6", "--data.n_test", "10", "--data.image_size", "8"]
     return (
         ["TableDataModule", "--data.table", "table", "--data.labelling", "kind", *sizes],
