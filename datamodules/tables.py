@@ -125,7 +125,7 @@ class ImageTable:
         unknown = sorted(set(splits.tolist()) - SPLITS)
         if unknown:
             raise InputError(
-                f"the column 'split' of {self.folder / MANIFEST} holds {unknown[0]!r}: expected train, valid, test or blank"
+                f"the column 'split' of {self.folder / MANIFEST} holds {unknown[0]!r}, not train, valid, test or blank"
             )
         return splits
 

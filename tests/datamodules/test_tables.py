@@ -232,5 +232,5 @@ def test_official_splits_are_known_where_there_are_some(tmp_path: Path) -> None:
 def test_an_official_split_of_another_name_is_refused(tmp_path: Path) -> None:
     rows = [{"label": 0, "group": i, "split": part} for i, part in enumerate(["train", "val"])]
     table = write_table(tmp_path / "parts", zip(np.zeros((2, 1, 8, 8), dtype=np.uint8), rows, strict=True))
-    with pytest.raises(InputError, match=r"'split' of .* holds 'val': expected train, valid, test or blank"):
+    with pytest.raises(InputError, match=r"'split' of .* holds 'val', not train, valid, test or blank"):
         table.splits  # noqa: B018  # reading it is what is tested
