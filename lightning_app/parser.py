@@ -48,6 +48,13 @@ def _explain(message: str, options: list[str]) -> str:
     """What jsonargparse means, in one line."""
     key = _first(r'[Pp]arser key "([^"]+)"', message)
     place = f"{key}: " if key else ""
+    within = re.search(r"Problem with given class_path '[^']+':\n(.+?)(?:\n    - |\Z)", message, re.DOTALL)
+    if within:
+        explained = _explain(within[1], options)
+        return f"{key}.{explained}" if key and 'Parser key "' in within[1] else f"{place}{explained}"
+    choice = re.search(r"Expected a typing\.Literal\[(.+?)\]\. Got value: (.+)", message)
+    if choice:
+        return f"{place}expected {choice[1].replace(', ', ' or ')}, got {choice[2].strip()!r}"
     unknown = _first(r"does not accept option '([^']+)'", message) or _first(r"Option '([^']+)' is not", message)
     unknown = unknown or _first(r"[Uu]nrecognized arguments: (?:--)?([\w.]+)", message)
     if unknown:

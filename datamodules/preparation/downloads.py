@@ -49,7 +49,7 @@ def fetch(remotes: Iterable[Remote], folder: Path, access: str) -> None:
             if failures:
                 raise InputError(
                     f"{remote.name} cannot be downloaded ({'; '.join(failures)}): "
-                    f"get it by hand and give its folder with --raw. {access}"
+                    f"get it by hand and give its folder to `lightning prepare` with --raw. {access}"
                 )
 
 

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -103,7 +104,14 @@ def obtained(recipe: Recipe[Any], raw: Path | None) -> Path:
     if not recipe.downloads:
         raise InputError(f"{recipe.title} does not download itself: give its folder with --raw. {recipe.access}")
     folder = Path("data/raw") / recipe.name
-    recipe.download(folder)
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        recipe.download(folder)
+    except InputError:
+        for place in new:
+            with suppress(OSError):  # something has come to lie there
+                place.rmdir()
+        raise
     return folder
 
 

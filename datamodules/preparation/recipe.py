@@ -170,7 +170,9 @@ class PictureRecipe(Recipe[Facts]):
         Raises:
             UnreadableError: It cannot be read.
         """
-        picture = decode_picture(file)[0].convert("RGB" if channels == 3 else "L")  # grey: ITU-R 601 luma
+        picture, mode = decode_picture(file)[0], "RGB" if channels == 3 else "L"
+        if picture.mode != mode:
+            picture = picture.convert(mode)  # grey: ITU-R 601 luma
         if self.protocol == "reference":
             picture = Image.fromarray(by_maximum(np.asarray(picture)))
         return square_picture(picture, self.image_size, self.fitting)

@@ -44,7 +44,7 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(there: Path) -> None:
         fetch([Remote("mine.gz", [f"{address}/digits.gz"], "0" * 32)], here, ACCESS)
     message = str(caught.value)
     assert message.startswith(f"mine.gz cannot be downloaded ({address}/digits.gz: ")
-    assert message.endswith("): get it by hand and give its folder with --raw. Ask the authors.")
+    assert message.endswith("): get it by hand and give its folder to `lightning prepare` with --raw. Ask the authors.")
     assert "\n" not in message
     assert _left(here) == []
 

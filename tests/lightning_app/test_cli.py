@@ -222,6 +222,22 @@ def test_mistake_costs_one_line_and_leaves_nothing(
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--data.protocol", "paper"], "data.protocol: expected 'standard' or 'reference', got 'paper'"),
+        (["--data.pair", "x"], "data.pair: expected int or null, got 'x'"),
+        (["--data", "ProstateMRIUS", "--data.modality", "ct"], "data.modality: expected 'us' or 'mr', got 'ct'"),
+        (["--data", "RSNA", "--data.widnow", "bone"], "there is no option 'widnow': did you mean window?"),
+        (["--data.classez", "3"], "there is no option 'classez': did you mean classes?"),
+    ],
+)
+def test_a_wrong_option_of_a_data_set_is_explained(
+    options: list[str], expected: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert expected in mistake(capsys, "fit", "--config", str(config), *options)
+
+
 @pytest.mark.parametrize("key", ["backbone", "n_train", "max_epochs", "n_images"])
 def test_misspelt_key_in_the_file_is_named(key: str, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(config.read_text().replace(f"{key}:", f"{key}x:"))
