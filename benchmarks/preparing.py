@@ -33,7 +33,6 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.pixels import apply_rescale
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from datamodules import TableDataModule, write_table
 from datamodules.preparation.prepare import prepare
 from datamodules.preparation.workers import available_processors
 from datamodules.recipes import make_recipe
@@ -202,6 +201,8 @@ def compare(case: Case, place: Path) -> None:
 
 def time_setup(place: Path) -> None:
     """Print how long ``setup`` takes on a table of 10,000 images."""
+    from datamodules import TableDataModule, write_table  # here: each process that decodes imports this file
+
     rng = np.random.default_rng(0)
     base = rng.integers(0, 256, (64, 1, _SIDE, _SIDE), dtype=np.uint8)
     rows = ({"label": i % 2, "group": f"p{i // 3}", "split": "", "source": f"s{i}"} for i in range(10_000))

@@ -39,5 +39,5 @@ class BraTS(TableDataModule):
         """Tumour or none by the margin; another labelling is read as it is."""
         if self.labelling != "label":
             return super().read_labels(table)
-        distance = table.columns["distance"].astype(np.int64)
+        distance = table.integers("distance")
         return np.where(distance == 0, 1, np.where(distance > self.margin, 0, UNUSED))

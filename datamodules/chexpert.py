@@ -51,9 +51,13 @@ class CheXpert(TableDataModule):
         """The official codes as labels, by the options."""
         labelling = str(self.labelling)
         table.labels(labelling)  # refuses what is no labelling
+        codes = table.column(labelling)
         choices = {"negative": 0, "positive": 1, "drop": UNUSED}
         meaning = {"1": 1, "0": 0, "-1": choices[self.uncertain], "": choices[self.blank]}
         if self.protocol == "reference":
             meaning |= {"0": UNUSED, "-1": 0, "": 0}
-        labels = np.array([meaning[code] for code in table.columns[labelling].tolist()], dtype=np.int64)
-        return labels if self.views == "all" else np.where(table.columns["view"] == self.views, labels, UNUSED)
+        unknown = sorted(set(codes.tolist()) - meaning.keys())
+        if unknown:
+            raise InputError(f"{labelling!r} in {table.folder} holds {unknown[0]!r}: expected 1, 0, -1 or blank")
+        labels = np.array([meaning[code] for code in codes.tolist()], dtype=np.int64)
+        return labels if self.views == "all" else np.where(table.column("view") == self.views, labels, UNUSED)

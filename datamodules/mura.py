@@ -47,9 +47,9 @@ class MURA(TableDataModule):
         regions = [_PREFIX + "SHOULDER"] if self.regions is None and self.protocol == "reference" else self.regions
         if regions is None:
             return labels
-        there = np.unique(table.columns["region"]).tolist()
+        there = np.unique(table.column("region")).tolist()
         chosen = [_PREFIX + region.strip().upper().removeprefix(_PREFIX) for region in regions]
         for region, name in zip(regions, chosen, strict=True):
             if name not in there:
                 raise InputError(f"region {region!r} does not exist in {table.folder}: choose from {', '.join(there)}")
-        return np.where(np.isin(table.columns["region"], chosen), labels, UNUSED)
+        return np.where(np.isin(table.column("region"), chosen), labels, UNUSED)

@@ -205,7 +205,8 @@ def _eight_bits(image: Image.Image, grey: bool) -> tuple[Image.Image, bool]:
     if image.has_transparency_data:
         image = image.convert("LA" if grey else "RGBA")
         transparent = bool(np.asarray(image.getchannel("A")).min() < 255)
-    return image.convert("L" if grey else "RGB"), transparent
+    mode = "L" if grey else "RGB"
+    return image if image.mode == mode else image.convert(mode), transparent
 
 
 @lru_cache(maxsize=2)

@@ -91,6 +91,28 @@ class ImageTable:
             if name not in FACTS and any(cells) and all(not c or _is_integer(c) for c in cells)
         ]
 
+    def column(self, name: str) -> NDArray[np.str_]:
+        """The cells of a column, ``(N,)``.
+
+        Raises:
+            InputError: There is no such column; names those that there are.
+        """
+        if name not in self.columns:
+            raise InputError(f"{self.folder} has no column {name!r}: its columns are {', '.join(self.columns)}")
+        return self.columns[name]
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """A column that holds a whole number for every image, ``(N,)``.
+
+        Raises:
+            InputError: There is no such column, or a cell holds something else.
+        """
+        cells = self.column(name)
+        odd = [str(cell) for cell in np.unique(cells) if not _is_integer(cell)]
+        if odd:
+            raise InputError(f"the column {name!r} of {self.folder} holds {odd[0]!r}: expected whole numbers")
+        return cells.astype(np.int64)
+
     def labels(self, labelling: str) -> NDArray[np.int64]:
         """Labels of all images under one labelling, ``(N,)``; −1 where the cell is −1 or blank.
 

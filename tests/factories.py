@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datamodules.recipes import MEDMNIST
 from tests.raw.brats import make_brats
 from tests.raw.chexpert import make_chexpert
 from tests.raw.cifar10 import make_cifar10
@@ -68,8 +69,5 @@ CASES: dict[str, Case] = {
     "mura": Case("mura", make_mura, "MURA"),
     "isic": Case("isic", make_isic, "ISIC2019"),
     "imagefolder": Case("imagefolder", make_imagefolder, "ImageFolder", folder="scans"),
-    **{
-        flag: Case(flag, partial(make_medmnist, flag=flag), "MedMNIST", {}, {"flag": flag})
-        for flag in ("pneumoniamnist", "chestmnist", "organsmnist", "pathmnist")
-    },
+    **{flag: Case(flag, partial(make_medmnist, flag=flag), "MedMNIST", {}, {"flag": flag}) for flag in MEDMNIST},
 }

@@ -20,6 +20,7 @@ DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZi
 """What reading a damaged archive raises."""
 
 _BLOCK = 512  # bytes, of a tar archive
+_MOST = 1 << 28  # bytes of a picture
 
 _Content = tuple[Path, str | None, int, int]
 _kept: dict[_Content, BinaryIO] = {}  # at most one
@@ -107,6 +108,8 @@ def as_file(archive: Path, member: Member) -> Iterator[Path]:
     Raises:
         UnreadableError: The archive is absent, or ends before.
     """
+    if member.size > _MOST:
+        raise UnreadableError(f"{member.name} in it has {member.size} bytes: expected at most {_MOST}")
     with tempfile.NamedTemporaryFile() as copy:
         copy.write(read_range(archive, member.offset, member.size))
         copy.flush()

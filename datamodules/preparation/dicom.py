@@ -61,6 +61,8 @@ def read_dicom(file: Path, *, pixels: bool = True) -> "Dataset":
         UnreadableError: It is absent, no DICOM file, or damaged.
     """
     pydicom = need("pydicom")
+    if file.exists() and not file.is_file():
+        raise UnreadableError("is no file")
     try:
         with _quiet():
             data: Dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=True)
@@ -116,7 +118,10 @@ def rescaled(data: "Dataset", values: NDArray[Any]) -> Values:
     apply_rescale = need("pydicom.pixels").apply_rescale
     try:
         with _quiet():
-            return np.asarray(apply_rescale(values, data), dtype=np.float64)
+            units = np.asarray(apply_rescale(values, data), dtype=np.float64)
+        if not np.isfinite(units).all():
+            raise ValueError("slope or intercept is no number")
+        return units
     except Exception as error:  # whatever a damaged table makes pydicom raise
         raise UnreadableError(f"its values cannot be rescaled: {_reason(error)}") from error
 

@@ -57,7 +57,7 @@ def _fetch(remote: Remote, folder: Path) -> list[str]:
     """Fetch a file from the first place that gives it; what was wrong with each where none does."""
     from torchvision.datasets.utils import download_url
 
-    half = folder / f".{remote.name}.part"
+    half = folder / f".{remote.name}.{os.getpid()}.part"  # two processes may fetch at once
     failures = []
     for url in remote.urls:
         try:

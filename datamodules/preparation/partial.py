@@ -106,8 +106,9 @@ class PartialTable:
         first = json.dumps(identity, sort_keys=True)
         journal = self.folder / _JOURNAL
         lines = _whole_lines(journal)
-        if lines[:1] == [first]:
-            self.done = _replayed(lines[1:])
+        replayed = _replayed(lines[1:]) if lines[:1] == [first] else None
+        if replayed is not None and self._has(replayed):
+            self.done = replayed
             kept = sum(len(line.encode()) + 1 for line in lines)
         else:
             journal.write_text(first + "\n", encoding="utf-8")
@@ -117,6 +118,12 @@ class PartialTable:
         self._images = _opened_at(self.folder / IMAGES, _bytes_of(done.shape, done.images))
         self._manifest = _opened_at(self.folder / MANIFEST, done.manifest)
         self._journaled = (len(done.skipped), done.notes.copy())
+
+    def _has(self, done: Progress) -> bool:
+        """Whether the two files hold what the journal says."""
+        wanted = {IMAGES: _bytes_of(done.shape, done.images), MANIFEST: done.manifest}
+        places = {self.folder / name: size for name, size in wanted.items() if size}
+        return all(place.is_file() and place.stat().st_size >= size for place, size in places.items())
 
     def add(self, image: NDArray[np.uint8], row: Row) -> None:
         """Append an image.
@@ -181,7 +188,7 @@ class PartialTable:
         """
         self._close_files()
         text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-        (self.folder / SUMMARY).write_text(text, encoding="utf-8")
+        (self.folder / SUMMARY).write_bytes(_encoded(text))
         shutil.rmtree(self.scratch)
         try:
             os.rename(self.folder, self.out)
@@ -207,12 +214,18 @@ class PartialTable:
     def _close_files(self) -> None:
         for name in ("_images", "_manifest", "_journal"):
             if hasattr(self, name):
-                getattr(self, name).close()
+                with suppress(OSError):  # what is not on the disk was not committed
+                    getattr(self, name).close()
 
     def _write_row(self, cells: Iterable[Cell]) -> None:
         text = io.StringIO()
         csv.writer(text).writerow(cells)
-        self.done.manifest += self._manifest.write(text.getvalue().encode())
+        self.done.manifest += self._manifest.write(_encoded(text.getvalue()))
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; bytes of file names that are none appear by their code."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def tidy(table: Path) -> None:
@@ -242,14 +255,18 @@ def _whole_lines(journal: Path) -> list[str]:
     return journal.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
 
 
-def _replayed(lines: Iterable[str]) -> Progress:
+def _replayed(lines: Iterable[str]) -> Progress | None:
+    """How far a journal says that the table is; None where it is damaged."""
     done = Progress()
-    for line in lines:
-        entry = json.loads(line)
-        done.pieces, done.images, done.manifest = entry["pieces"], entry["images"], entry["manifest"]
-        done.shape, done.columns = tuple(entry["shape"]), tuple(entry["columns"])
-        done.skipped += [(source, reason) for source, reason in entry["skipped"]]
-        done.notes.update(entry["notes"])
+    try:
+        for line in lines:
+            entry = json.loads(line)
+            done.pieces, done.images, done.manifest = entry["pieces"], entry["images"], entry["manifest"]
+            done.shape, done.columns = tuple(entry["shape"]), tuple(entry["columns"])
+            done.skipped += [(source, reason) for source, reason in entry["skipped"]]
+            done.notes.update(entry["notes"])
+    except (ValueError, KeyError, TypeError):
+        return None
     return done
 
 

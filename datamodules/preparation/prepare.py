@@ -60,15 +60,17 @@ def prepare(
         InputError: Raw files that are not there or cannot be read, or another table (or something else) at ``out``.
     """
     require_at_least(1, workers=workers)
+    if out.is_symlink() or not out.name:  # what is renamed at the end has to be the folder itself
+        out = out.resolve()
     if out.exists() and not exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is no image table: choose another --out, or move it away")
     if exists(out):
         with tempfile.TemporaryDirectory() as scratch:
-            return _same(out, _listed(recipe, Raw(raw, Path(scratch)))[0])
+            return _same(out, _listed(recipe, Raw(raw, Path(scratch)), skip_unreadable)[0])
     table = PartialTable(out, wait=wait)
     try:
         source = Raw(raw, table.scratch)
-        identity, pieces = _listed(recipe, source)
+        identity, pieces = _listed(recipe, source, skip_unreadable)
         if exists(out):  # another process was waited for
             table.discard()
             return _same(out, identity)
@@ -88,6 +90,10 @@ def prepare(
         table.flush()
         summary = identity | _described(recipe, source, table)
         table.finish(summary)
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written: {error.strerror or error}; once that is mended, the same command goes on"
+        ) from error
     finally:
         table.close()
     return _read_summary(out)
@@ -124,12 +130,22 @@ def read_summary(table: Path) -> Summary | None:
     return _read_summary(table) if (table / SUMMARY).is_file() else None
 
 
-def _listed(recipe: Recipe[Any], source: Raw) -> tuple[Summary, list[Piece[Any]]]:
+def _listed(recipe: Recipe[Any], source: Raw, skip_unreadable: bool) -> tuple[Summary, list[Piece[Any]]]:
     """What decides a table, and the pieces of work that it takes."""
-    pieces = recipe.pieces(source)
+    try:
+        pieces = recipe.pieces(source)
+    except OSError as error:
+        raise InputError(f"{error.filename or source.folder}: {error.strerror or error}") from error
     if not pieces:
         raise InputError(f"{source.folder} holds nothing of {recipe.title}. {recipe.access}")
     files = source.fingerprint(file for piece in pieces for file in piece.files)
+    if source.absent and not skip_unreadable:
+        piece, file = next((piece, file) for piece in pieces for file in piece.files if file in source.absent)
+        listed = f" (listed in {source.listed[piece.source]})" if piece.source in source.listed else ""
+        raise InputError(
+            f"{source.folder / file} cannot be read: the file is absent{listed}; "
+            f"--skip-unreadable leaves out such files, {len(source.absent)} in all"
+        )
     return {"format": _FORMAT, "data_set": recipe.name, "options": asdict(recipe), "source": files}, pieces
 
 

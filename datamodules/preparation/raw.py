@@ -31,6 +31,8 @@ class Raw:
     Attributes:
         skipped: What was skipped so far, as (source, reason), in order.
         notes: What was noted so far, and how often.
+        listed: Where a source is listed, for messages: spreadsheet and line, as far as a recipe says so.
+        absent: Files that :meth:`fingerprint` did not find.
     """
 
     def __init__(self, folder: str | Path, scratch: Path) -> None:
@@ -38,6 +40,8 @@ class Raw:
         self.scratch = scratch
         self.skipped: list[tuple[str, str]] = []
         self.notes: Counter[str] = Counter()
+        self.listed: dict[str, str] = {}
+        self.absent: set[str] = set()
         self._read: dict[str, str] = {}  # digest of the files that were read whole
         if not self.folder.is_dir():
             raise InputError(f"there is no folder {self.folder}: give the folder of the raw files with --raw")
@@ -182,6 +186,10 @@ class Raw:
         except Exception as error:  # a damaged archive makes openpyxl raise anything
             raise InputError(f"{self.folder / file} cannot be read: {error}") from error
 
+    def identify(self, file: str) -> None:
+        """Let the content of a file enter the fingerprint, not only its size: for small ones that hold labels."""
+        self._digest(file)
+
     def fingerprint(self, files: Iterable[str]) -> dict[str, str | int]:
         """What identifies the raw data: digest of names and sizes of data files and of the contents of spreadsheets.
 
@@ -197,12 +205,16 @@ class Raw:
         for file in sorted(set(files)):
             place = self.folder / file
             size = place.stat().st_size if place.is_file() else -1
+            if size < 0:
+                self.absent.add(file)
             digest.update(os.fsencode(f"{file}\0{size}\n"))
             count, total = count + 1, total + max(size, 0)
         return {"digest": digest.hexdigest(), "files": count, "bytes": total}
 
     def _digest(self, file: str) -> str:
         if file not in self._read:
+            if (self.folder / file).exists() and not (self.folder / file).is_file():
+                raise InputError(f"{self.folder / file} cannot be read: it is no file")
             try:
                 with (self.folder / file).open("rb") as content:
                     self._read[file] = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -229,7 +241,7 @@ class Raw:
         """The names in a folder, and whether each is one itself."""
         try:
             with os.scandir(f"{self.folder}/{place}") as entries:
-                return [(entry.name, entry.is_dir()) for entry in entries if not _is_junk(entry.name)]
+                return [(entry.name, _is_folder(entry)) for entry in entries if not _is_junk(entry.name)]
         except OSError as error:
             raise InputError(f"{self.folder / place} cannot be listed: {error.strerror}") from error
 
@@ -238,6 +250,13 @@ def _identity(folder: str | Path) -> tuple[int, int]:
     """What a folder is, whatever path leads to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads to itself
 
 
 def _is_junk(name: str) -> bool:

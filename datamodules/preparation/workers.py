@@ -3,14 +3,17 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import parent_process
+from types import ModuleType
 from typing import Generic, TypeVar
 
 Task = TypeVar("Task")
@@ -34,7 +37,7 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], worke
     this process.
 
     Args:
-        compute: A function that can be pickled; it is called in fresh processes.
+        compute: A function that can be pickled; it is called in fresh processes, which do not know the main script.
         tasks: What it is called with; pickled.
         workers: Number of processes.
 
@@ -57,7 +60,8 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], worke
     try:
         while sent < len(tasks) or waiting:
             while sent < len(tasks) and len(waiting) < workers * _AHEAD:
-                waiting.append(pool.submit(_timed, compute, tasks[sent : sent + bundle]))
+                with _nameless_main():
+                    waiting.append(pool.submit(_timed, compute, tasks[sent : sent + bundle]))
                 sent += bundle
             done = waiting.popleft().result()
             bundle = max(1, min(_MOST, round(_BUNDLE * len(done.results) / max(done.seconds, 1e-6))))
@@ -66,6 +70,17 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], worke
                 raise done.failure
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _nameless_main() -> Iterator[None]:
+    """Keeps the processes that start meanwhile from running the user's script once more, as each usually would."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @dataclass(frozen=True)

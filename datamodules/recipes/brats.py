@@ -1,5 +1,6 @@
 """BraTS 2018: FLAIR slices of brains with a glioma, from NIfTI volumes."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _GRADES = ("HGG", "LGG")
 _TISSUES = (1, 2, 4)  # of a segmentation: necrosis, oedema, enhancing tumour
 _MARGIN = 5  # slices
 _RUN = 10  # slices
+_MOST_VOXELS = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +144,17 @@ def _slices(file: Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
     """The axial slices of a volume, ``(S, H, W)``; of a given shape."""
     nibabel = need("nibabel")
     try:
-        values: NDArray[Any] = np.asanyarray(nibabel.load(file, mmap=False).dataobj)
+        volume = nibabel.load(file, mmap=False)
+        if math.prod(volume.shape) > _MOST_VOXELS:
+            raise ValueError(f"it says that it holds {math.prod(volume.shape)} voxels")
+        values: NDArray[Any] = np.asanyarray(volume.dataobj)
     except Exception as error:  # a damaged file makes nibabel and zlib raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(f"{file.name} is no whole NIfTI volume: {reason}") from error
     if values.ndim != 3:
         raise UnreadableError(f"{file.name} has the shape {values.shape}: expected a volume (x, y, z)")
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise UnreadableError(f"{file.name} holds values that are no numbers ({values.dtype})")
     if shape is not None and values.T.shape != shape:
         raise UnreadableError(f"{file.name} has the shape {values.shape}, T2 {shape[::-1]}: they must agree")
     return values.T

@@ -122,6 +122,7 @@ def read_films(raw: Raw, file: str, split: str) -> dict[str, Film]:
                 raise InputError(f"{where}: {name} is {code!r}, expected 1.0, 0.0, -1.0 or blank")
         source = f"{split}/{match[2]}"
         film = Film(tuple(_CODES[code] for code in codes), _VIEWS[view], match[3], split)
+        raw.listed[source] = where
         if source not in films:
             films[source] = film
         elif films[source] == film:

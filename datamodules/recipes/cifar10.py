@@ -49,6 +49,7 @@ class CIFAR10Recipe(Recipe[str]):
             for batch in _BATCHES:
                 if not (raw.folder / place / batch).is_file():
                     raise InputError(f"{raw.folder / place} holds no {batch}: expected {', '.join(_BATCHES)}")
+                raw.identify(f"{place}/{batch}".lstrip("/"))
             return [Piece(batch, (f"{place}/{batch}".lstrip("/"),), batch) for batch in _BATCHES]
         place = raw.root(_ARCHIVE)
         if place is not None:

@@ -65,6 +65,7 @@ class ISICRecipe(PictureRecipe[Photograph]):
         for number, (image, *cells) in raw.rows(truth, ["image", *LABELLINGS]):
             where = f"{raw.folder / truth}, line {number}"
             photograph = Photograph(_diagnosis(where, cells), lesions.get(image) or image)
+            raw.listed[image] = where
             if image not in photographs:
                 photographs[image] = photograph
             elif photographs[image] == photograph:

@@ -110,6 +110,7 @@ class MNISTRecipe(Recipe[Block]):
             raise InputError(f"{raw.folder / images} says that it holds {count} images: expected at most {_MOST}")
         if label_count != count:
             raise InputError(f"{raw.folder / labels} has {label_count} labels for the {count} images of {images}")
+        raw.identify(labels)
         with naming(raw.folder / labels):
             values = read_range(raw.folder / labels, struct.calcsize(_HEADERS[_LABELS]), count)
         for i, value in enumerate(values):

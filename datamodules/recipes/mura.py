@@ -101,6 +101,7 @@ def _views(raw: Raw, file: str, split: str) -> dict[str, View]:
                 f"MURA-v1.1/{split}/XR_HAND/patient00018/study1_positive/image1.png, got {line!r}"
             )
         source = match[1]
+        raw.listed[source] = f"{raw.folder / file}, line {number}"
         if source.rpartition("/")[2].startswith(_MACOS):
             raw.skip(source, "a file of macOS, no picture")
         elif source in views:

@@ -1,5 +1,6 @@
 """SVHN: house numbers as MATLAB files."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from datamodules.preparation.downloads import Remote, fetch
 from datamodules.preparation.raw import Raw
 from datamodules.preparation.recipe import Found, Piece, Recipe
+from datamodules.tables import write_header
 from metrics import InputError
 
 _SPLITS = {"train": "train", "test": "test", "extra": ""}
@@ -136,6 +138,8 @@ def _count(file: Path) -> int:
         raise InputError(f"{file} says that it holds {shape[3]} images: expected at most {_MOST}")
     if not held["y"][1].startswith(_NUMBERS):
         raise InputError(f"y in {file} is {held['y'][1]}: expected numbers")
+    if math.prod(held["y"][0]) != shape[3]:
+        raise InputError(f"{file} has {math.prod(held['y'][0])} labels for {shape[3]} images")
     return int(shape[3])
 
 
@@ -151,10 +155,10 @@ def _unpack(file: Path, unpacked: Path) -> None:
     """Write the images ``(n, 3, 32, 32)`` to where any of them can be read."""
     images = _read(file, "X").transpose(3, 2, 0, 1)
     half = unpacked.with_suffix(".part")
-    copy = np.lib.format.open_memmap(half, mode="w+", dtype=np.uint8, shape=images.shape)
-    for first in range(0, len(images), _AT_ONCE):
-        copy[first : first + _AT_ONCE] = images[first : first + _AT_ONCE]
-    copy.flush()
+    with half.open("wb") as copy:  # no memory map: a full disk would end the process
+        write_header(copy, len(images), images.shape[1:])
+        for first in range(0, len(images), _AT_ONCE):
+            copy.write(np.ascontiguousarray(images[first : first + _AT_ONCE]).tobytes())
     os.replace(half, unpacked)
 
 

@@ -87,7 +87,7 @@ def test_what_is_no_dicom_is_refused(content: bytes | None, reason: str) -> None
 
 
 def test_a_folder_is_refused() -> None:
-    with pytest.raises(UnreadableError, match="directory"):
+    with pytest.raises(UnreadableError, match="is no file"):
         read_dicom(Path())
 
 

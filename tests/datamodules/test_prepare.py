@@ -1,5 +1,6 @@
 """Preparation: whole or not at all, the same bytes whatever happens on the way."""
 
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from datamodules import ImageTable
 from datamodules.preparation import partial
 from datamodules.preparation.prepare import prepare
+from datamodules.preparation.raw import Raw
 from datamodules.preparation.recipe import Found, Piece
 from metrics import InputError
 from tests.datamodules.toy_recipe import Toy, make_toy
@@ -254,3 +257,83 @@ def test_shuffling_shuffles(raw: Path, shuffled_directories: Callable[[int], Non
     assert sorted(os.listdir(raw)) == sorted(before)
     with os.scandir(raw) as entries:
         assert [entry.name for entry in entries] == os.listdir(raw)
+
+
+def test_a_script_without_a_guard_can_prepare(raw: Path) -> None:
+    """Each process that decodes would run the script once more, and wait for what it is itself to do."""
+    script = Path("script.py")
+    script.write_text(
+        "from pathlib import Path\n"
+        "from datamodules.preparation.prepare import prepare\n"
+        "from tests.datamodules.toy_recipe import Toy\n"
+        f"prepare(Toy(), Path({str(raw)!r}), Path('out'), workers=2, wait=True)\n"
+    )
+    subprocess.run([sys.executable, str(script)], check=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert len(ImageTable.open("out")) == 50
+
+
+@pytest.mark.parametrize("damage", ["shorter", "garbled"])
+def test_work_whose_remains_are_damaged_is_begun_anew(raw: Path, damage: str) -> None:
+    prepare(Toy(), raw, Path("whole"), workers=1)
+    _killed(raw, Path("out").absolute(), "after commit", 5)
+    if damage == "shorter":
+        os.truncate(".out.preparing/images.npy", 200)
+    else:
+        journal = Path(".out.preparing/journal.jsonl")
+        lines = journal.read_text().splitlines()
+        journal.write_text("\n".join([*lines[:2], lines[2][:9], *lines[3:]]) + "\n")
+    prepare(Toy(), raw, Path("out"), workers=1)
+    assert _bytes(Path("out")) == _bytes(Path("whole"))
+
+
+def test_a_full_disk_costs_one_line_and_the_work_goes_on(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(Toy(), raw, Path("whole"), workers=1)
+    monkeypatch.setattr(partial, "_COMMIT_EVERY", 0.0)
+    original, left = partial.PartialTable.add, iter(range(30))
+
+    def add(self: partial.PartialTable, *sample: Any) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, *sample)
+
+    with monkeypatch.context() as full:
+        full.setattr(partial.PartialTable, "add", add)
+        with pytest.raises(InputError, match="out cannot be written: No space left on device; once that is mended"):
+            prepare(Toy(), raw, Path("out"), workers=1)
+    prepare(Toy(), raw, Path("out"), workers=1)
+    assert _bytes(Path("out")) == _bytes(Path("whole"))
+
+
+def test_names_that_are_no_text_appear_by_their_code(raw: Path) -> None:
+    strange = Path(os.fsdecode(b"\xff.txt"))
+    (raw / strange).write_text("1\n\n")
+    summary = prepare(Toy(), raw, Path("out"), workers=1)
+    assert ImageTable.open("out").columns["group"][-1] == "\\udcff.txt"
+    assert summary["skipped_sources"][-1][0].endswith(".txt#1")
+
+
+@pytest.mark.parametrize("place", ["link", "."])
+def test_the_place_may_be_a_link_or_the_folder_that_one_is_in(
+    raw: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("empty").mkdir()
+    Path("link").symlink_to("empty")
+    if place == ".":
+        monkeypatch.chdir("empty")
+    prepare(Toy(), raw, Path(place), workers=1)
+    assert len(ImageTable.open(raw.parent / "empty")) == 50
+
+
+def test_a_file_that_vanished_is_named_before_anything_is_done(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = Toy.pieces
+
+    def pieces(self: Toy, source: Raw) -> list[Piece[int]]:
+        source.listed["03.txt"] = "list.csv, line 4"
+        found = listed(self, source)
+        (raw / "03.txt").unlink(missing_ok=True)
+        return found or []
+
+    monkeypatch.setattr(Toy, "pieces", pieces)
+    with pytest.raises(InputError, match=r"raw/03.txt cannot be read: .* absent \(listed in list.csv, line 4\)"):
+        prepare(Toy(), raw, Path("out"), workers=1)
+    assert sorted(path.name for path in Path().iterdir()) == ["raw"]

@@ -234,3 +234,11 @@ def test_an_official_split_of_another_name_is_refused(tmp_path: Path) -> None:
     table = write_table(tmp_path / "parts", zip(np.zeros((2, 1, 8, 8), dtype=np.uint8), rows, strict=True))
     with pytest.raises(InputError, match=r"'split' of .* holds 'val', not train, valid, test or blank"):
         table.splits  # noqa: B018  # reading it is what is tested
+
+
+def test_a_column_that_is_missing_or_holds_something_else_is_named(labelled: ImageTable) -> None:
+    assert labelled.integers("group").tolist() == [int(cell) for cell in labelled.columns["group"]]
+    with pytest.raises(InputError, match="has no column 'distance': its columns are finding, view"):
+        labelled.integers("distance")
+    with pytest.raises(InputError, match=r"the column 'laterality' of .* holds 'left': expected whole numbers"):
+        labelled.integers("laterality")

@@ -87,7 +87,9 @@ def _kill_at(moment: int, where: str) -> None:
 
 
 if __name__ == "__main__":
+    from tests.datamodules import toy_recipe  # by its name, which other processes know it by
+
     raw, out, where, moment, workers = sys.argv[1:]
     partial._COMMIT_EVERY = 0.0  # every piece
     _kill_at(int(moment), where)
-    prepare(Toy(), Path(raw), Path(out), workers=int(workers))
+    prepare(toy_recipe.Toy(), Path(raw), Path(out), workers=int(workers))
