@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from datamodules.preparation.prepare import prepare
-
 from datamodules import ImageTable
+from datamodules.preparation.prepare import prepare
 from datamodules.preparation.recipe import Recipe
 
 
