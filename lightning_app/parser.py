@@ -66,7 +66,7 @@ def _explain(message: str, options: list[str]) -> str:
     linked = re.search(r'Linked "([^"]+)"', message)
     if linked:
         return f"{linked[1]} is set by the data set and cannot be given"
-    given = re.search(r"Given value: (.+)", message)
+    given = re.search(r"(?:Given|Got) value: (.+)", message)
     expected = re.findall(r"Expected (?:a|an) <class '(\w+)'>", message)
     if given and expected:
         kinds = " or ".join("null" if kind == "NoneType" else kind for kind in dict.fromkeys(expected))
