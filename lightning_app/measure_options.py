@@ -2,7 +2,8 @@
 
 import argparse
 from dataclasses import dataclass, fields
-from typing import NoReturn
+
+from lightning_app.arguments import CommandParser
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,13 @@ def options_of(given: argparse.Namespace) -> Options:
     return Options(**values | {"estimators": tuple(given.estimators)})
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        from metrics import InputError  # only now: help is to come at once
-
-        raise InputError(f"{message}; `lightning measure --help` shows what there is")
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of `lightning measure`."""
-    words = _Parser(
+    words = CommandParser(
         prog="lightning measure",
         description="Measure intrinsic dimension (d_data), label sharpness (K_F) and leaks between splits of any "
         "labelled images, without training.",
         epilog="Options of a data set follow as --data.NAME VALUE: lightning measure Manifold --data.dimension 12",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     words.add_argument(
         "data",

@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 import textwrap
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
 from datamodules.recipes import RECIPES, presets, recipe_class
-from metrics import InputError
+from lightning_app.arguments import CommandParser
 
 _ALL = (
     ("--raw", "DIR", "folder of the raw files, or its parent"),
@@ -16,11 +16,6 @@ _ALL = (
     ("--workers", "N", "processes that decode (default: one per processor)"),
 )
 _LINE, _INDENT = 100, 16
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; `{self.prog} --help` shows what there is")
 
 
 def overview() -> str:
@@ -41,11 +36,9 @@ def overview() -> str:
 def parser(name: str) -> argparse.ArgumentParser:
     """The options of one data set."""
     kind = recipe_class(name)
-    words = _Parser(
+    words = CommandParser(
         prog=f"lightning prepare {name}",
         description=textwrap.fill(f"{kind.title}. {kind.access}", _LINE),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for option, meta, meaning in _ALL:
         words.add_argument(option, metavar=meta, help=meaning, type=int if meta == "N" else str)
