@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.probe import Images, Probe, Readings, Subject, readings
+from callbacks.probe import Images, Probe, Prospect, Readings, Subject, readings
 from metrics import (
     AttackName,
     InputError,
@@ -63,11 +63,17 @@ class AdversarialRobustness(Probe):
         self.seed = seed
         self.batch_size = batch_size
 
-    def prepare(self, subject: Subject) -> None:
+    def check(self, prospect: Prospect) -> None:
         """Checks that there are enough images to attack."""
-        self._positions(subject.evaluation_set)
-        if len(subject.data.test_set):
-            self._positions(subject.data.test_set)  # training that cannot be tested is better not begun
+        if not prospect.n_evaluation:
+            raise InputError("there are no images to attack: set n_val or n_test above 0")
+        # Training that cannot be tested is better not begun.
+        available = min(prospect.n_evaluation, prospect.n_test or prospect.n_evaluation)
+        if self.n_images is not None and self.n_images > available:
+            raise InputError(
+                f"n_images={self.n_images} is more than the {available} evaluation images there are: "
+                "lower it, or raise n_val and n_test"
+            )
 
     def measure(self, subject: Subject) -> Readings:
         """Clean and attacked outcomes of the same images."""
@@ -97,14 +103,13 @@ class AdversarialRobustness(Probe):
                 found |= readings(f"robust/{name}/loss_increase", result.loss_increase)
         return found
 
+    def passes(self, n_train: int, n_evaluation: int) -> float:
+        """A gradient with respect to the image costs two passes, each set of outcomes one."""
+        gradients = {"fgsm": 1, "pgd": self.steps}
+        attacked = sum(2 * gradients[attack] + 1 for attack in self.attacks) * len(self.eps)
+        return float((self.n_images or n_evaluation) * (1 + attacked))
+
     def _positions(self, images: Images) -> Tensor:
-        if not len(images):
-            raise InputError("there are no images to attack: set n_val or n_test above 0")
-        if self.n_images is not None and self.n_images > len(images):
-            raise InputError(
-                f"n_images={self.n_images} is more than the {len(images)} evaluation images there are: "
-                "lower it, or raise n_val and n_test"
-            )
         order = np.random.default_rng(self.seed).permutation(len(images))
         return torch.from_numpy(np.sort(order[: self.n_images]))
 

@@ -1,19 +1,14 @@
 """d_data and K_F of the images that a network is trained on."""
 
-import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from callbacks.probe import Images, Probe, Readings, Subject, readings
+from callbacks.kept import measured_once
+from callbacks.probe import Images, Probe, Prospect, Readings, Subject, check_neighbors, readings
 from metrics import (
-    InputError,
     check_estimator,
     intrinsic_dimension,
     label_sharpness,
-    map_shared,
-    n_processes,
     neighborhoods,
     require_at_least,
 )
@@ -24,9 +19,9 @@ _CACHE_VERSION = 2  # raise when a measured value changes its meaning
 class DatasetProperties(Probe):
     """Logs intrinsic dimension and label sharpness of the training images, at every epoch.
 
-    They depend on the data alone: they are computed once and kept on disk under a fingerprint of pixels, labels and
-    options. Two sets are measured: the training subset (``data/…``) and the reference sample (``data_ref/…``),
-    which is the same for every training size and network.
+    They depend on the data alone: they are computed once, however many runs start together, and kept on disk under a
+    fingerprint of pixels, labels and options. Two sets are measured: the training subset (``data/…``) and the
+    reference sample (``data_ref/…``), which is the same for every training size and network.
 
     Logged: ``d_mle``, ``d_twonn``, … (see :func:`metrics.intrinsic_dimension`), ``K_F``, ``K_F_per_pixel``
     (:func:`metrics.label_sharpness`), each with ``_stderr`` where known, and the counts ``n_images``,
@@ -67,6 +62,12 @@ class DatasetProperties(Probe):
         self.trials = trials
         self.seed = seed
         self.cache_dir = cache_dir
+        self._found: dict[str, Readings] = {}
+
+    def check(self, prospect: Prospect) -> None:
+        """Checks the numbers of images."""
+        check_neighbors(self.estimators, self.k, prospect.n_train, "training", "n_train")
+        check_neighbors(self.estimators, self.k, prospect.n_reference, "reference", "n_reference")
 
     def prepare(self, subject: Subject) -> None:
         """Measures before training starts, so that unfit data stops a run early."""
@@ -84,14 +85,9 @@ class DatasetProperties(Probe):
     def _cached(self, folder: Path, images: Images) -> Readings:
         options = [_CACHE_VERSION, *self.estimators, self.k, self.max_samples, self.trials, self.seed]
         name = "-".join([images.fingerprint, *map(str, options)])
-        file = folder / f"{name}.json"
-        # The processes share the work, so all of them must do it, or none.
-        known = [values for values in map_shared(lambda _: _read(file), range(n_processes())) if values is not None]
-        if len(known) == n_processes():
-            return known[0]
-        values = self._compute(images)
-        _write_atomically(file, json.dumps(values))
-        return values
+        if name not in self._found:
+            self._found[name] = measured_once(folder / f"{name}.json", lambda: self._compute(images))
+        return self._found[name]
 
     def _compute(self, images: Images) -> Readings:
         found: Readings = {"n_images": len(images)}
@@ -107,25 +103,3 @@ class DatasetProperties(Probe):
         found["K_F_per_pixel"] = sharpness.per_pixel
         found["n_conflicts"] = sharpness.n_conflicts
         return {name: float(value) for name, value in found.items()}
-
-
-def _read(file: Path) -> Readings | None:
-    """What is kept in a file; None where there is none, or something else, so that it is measured anew."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    whole = isinstance(values, dict) and "K_F" in values and all(isinstance(v, float) for v in values.values())
-    return values if whole else None
-
-
-def _write_atomically(file: Path, text: str) -> None:
-    """Several processes may measure the same images: the last rename wins, and no reader sees half a file."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:16]}-")
-    except OSError as error:
-        raise InputError(f"cannot keep measured values in {file.parent}: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(beside, file)

@@ -1,7 +1,7 @@
 """The base of everything that measures while a network trains, and leaves no trace in it."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from metrics import Estimate, InputError, require_at_least
+from metrics import Estimate, InputError, neighbors_needed, require_at_least
 
 Readings = dict[str, float]
 
@@ -86,6 +86,25 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
+class Prospect:
+    """What is known of a run before an image is read or a weight is made.
+
+    Attributes:
+        network: The network, perhaps without memory for its weights: only the names of its layers can be asked for.
+        n_train: Training images.
+        n_evaluation: Images to evaluate on: validation images, or test images in ``test`` and where there are none.
+        n_test: Test images.
+        n_reference: Images of the reference sample.
+    """
+
+    network: Network
+    n_train: int
+    n_evaluation: int
+    n_test: int
+    n_reference: int
+
+
+@dataclass(frozen=True)
 class Subject:
     """What is measured: a network on a data set, somewhere in a run.
 
@@ -109,6 +128,12 @@ class Subject:
         """Test images in ``test``; elsewhere validation images, or test images where there are none."""
         testing = self.trainer.state.fn == TrainerFn.TESTING
         return self.data.test_set if testing or not len(self.data.val_set) else self.data.val_set
+
+    @property
+    def prospect(self) -> Prospect:
+        """What can be told of it without measuring."""
+        sizes = (self.data.train_set, self.evaluation_set, self.data.test_set, self.data.reference_set)
+        return Prospect(self.network, *map(len, sizes))
 
     def map_images(
         self, images: Images, compute: Callable[[Tensor, Tensor, list[int]], Mapping[str, Tensor]], batch_size: int
@@ -167,18 +192,36 @@ class Probe(Callback):
         self.readings: Readings = {}
         """The last measurement in full precision, by logged name."""
 
+    def check(self, prospect: Prospect) -> None:
+        """Refuse what cannot be measured, as far as sizes and layers decide it; asked before a run, and by sweeps.
+
+        Raises:
+            InputError: What is missing, and the mend.
+        """
+
     def prepare(self, subject: Subject) -> None:
-        """Check, before anything runs, that measuring will be possible."""
+        """Do, before anything runs, what has to be done once; stop a run that could not be measured."""
 
     @abstractmethod
     def measure(self, subject: Subject) -> Readings:
         """Measure once; return what to log. Called on every process, must return the same on each."""
 
+    def passes(self, n_train: int, n_evaluation: int) -> float:
+        """How much one measurement computes, in forward passes of one image; 0 where that is not what takes time.
+
+        Args:
+            n_train: Training images.
+            n_evaluation: Images of the evaluation set.
+        """
+        return 0.0
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Runs :meth:`prepare` before anything else happens."""
+        """Runs :meth:`check` and :meth:`prepare` before anything else happens."""
         if stage != "predict":
             with _undisturbed(pl_module):
-                self.prepare(_subject(self, trainer, pl_module))
+                subject = _subject(self, trainer, pl_module)
+                self.check(subject.prospect)
+                self.prepare(subject)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measures after training epochs; validation of the epoch is over by then."""
@@ -216,6 +259,33 @@ def readings(name: str, estimate: Estimate) -> Readings:
     if estimate.stderr is not None:
         entries[f"{name}_stderr"] = estimate.stderr
     return entries
+
+
+def check_neighbors(estimators: Collection[str], k: int, n: int, what: str, option: str) -> None:
+    """Refuse fewer images than estimators of dimension need.
+
+    Args:
+        estimators: Their names.
+        k: Neighbours per point of those that take so many.
+        n: Number of images.
+        what: What the images are called, and
+        option: the option that decides how many there are.
+
+    Raises:
+        InputError: With the number that is needed.
+
+    Example:
+        >>> check_neighbors(["mle"], 20, 20, "training", "n_train")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        metrics.errors.InputError: 20 training images are too few: mle with k=20 needs at least 21; raise n_train ...
+    """
+    if estimators and n <= (needed := neighbors_needed(estimators, k)):
+        neediest = next(name for name in estimators if neighbors_needed([name], k) == needed)
+        raise InputError(
+            f"{n} {what} images are too few: {neediest} with k={k} needs at least {needed + 1}; "
+            f"raise {option} or lower k"
+        )
 
 
 @contextmanager

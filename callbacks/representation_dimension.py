@@ -6,10 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from callbacks.probe import Probe, Readings, Subject, readings
+from callbacks.probe import Network, Probe, Prospect, Readings, Subject, check_neighbors, readings
 from metrics import InputError, check_estimator, intrinsic_dimension, neighborhoods, require_at_least
 
 _PENULTIMATE = "penultimate"
+_STAGES = 6  # layers of a usual network's profile
 
 
 class RepresentationDimension(Probe):
@@ -57,19 +58,17 @@ class RepresentationDimension(Probe):
         self.seed = seed
         self.batch_size = batch_size
 
-    def prepare(self, subject: Subject) -> None:
+    def check(self, prospect: Prospect) -> None:
         """Checks the layers and the number of images."""
-        subject.network.check_layers(self._layers(subject))
-        available = min(len(subject.data.train_set), self.max_samples or len(subject.data.train_set))
-        if available <= self.k:
-            raise InputError(
-                f"{available} training images are too few for k={self.k} neighbours: raise n_train or lower k"
-            )
+        prospect.network.check_layers(self._layers(prospect.network))
+        available = min(prospect.n_train, self.max_samples or prospect.n_train)
+        option = "n_train" if available == prospect.n_train else "max_samples"
+        check_neighbors(self.estimators, self.k, available, "training", option)
 
     def measure(self, subject: Subject) -> Readings:
         """Dimension of every chosen layer, one layer in memory at a time."""
         found: Readings = {}
-        for layer in self._layers(subject):
+        for layer in self._layers(subject.network):
             features = self._features(subject, layer)
             prefix = "repr" if layer == _PENULTIMATE else f"repr/{layer}"
             try:
@@ -85,6 +84,10 @@ class RepresentationDimension(Probe):
                 found[f"{prefix}/depth"] = subject.network.depths[layer]
         return found
 
+    def passes(self, n_train: int, n_evaluation: int) -> float:
+        """Every layer is read in a pass of its own."""
+        return float(n_train * (_STAGES if self.layers == "profile" else len(self.layers)))
+
     def _features(self, subject: Subject, layer: str) -> Tensor:
         def compute(images: Tensor, labels: Tensor, positions: list[int]) -> dict[str, Tensor]:
             with torch.no_grad():
@@ -92,5 +95,5 @@ class RepresentationDimension(Probe):
 
         return subject.map_images(subject.data.train_set, compute, self.batch_size)[layer]
 
-    def _layers(self, subject: Subject) -> Sequence[str]:
-        return subject.network.depth_profile() if self.layers == "profile" else self.layers
+    def _layers(self, network: Network) -> Sequence[str]:
+        return network.depth_profile() if self.layers == "profile" else self.layers

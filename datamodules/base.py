@@ -1,7 +1,7 @@
 """The data module that every data set shares: table → task → split → subset → pixels."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from datamodules.levels import by_maximum
 from datamodules.preparation.prepare import obtained, prepare, read_summary
 from datamodules.preparation.recipe import Protocol, Recipe
 from datamodules.recipes import make_recipe, recipe_class
-from datamodules.splits import Rows, Split, reference_sample, split_as_reference, split_by_group, training_subset
+from datamodules.splits import Rows, reference_sample, split_as_reference, split_by_group, training_subset
 from datamodules.tables import ImageTable, Sample, exists, write_table
 from datamodules.tasks import Classes, class_pair, task_labels
 from metrics import InputError, require_at_least
@@ -32,6 +32,30 @@ _EVAL_BATCH = 100
 _DEFAULT_BATCH = 40
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which images of a table are used for what, decided before any pixel is read.
+
+    Attributes:
+        table: The table.
+        classes: The task: labels of the table, one entry per class; None where it is every label.
+        labels: Label of each image of the table under the task, −1 where it takes no part, ``(N,)``.
+        rows: Rows of the table by part: train, val, test and reference.
+        input_shape: ``(channels, height, width)`` of the images as they will be handed out.
+    """
+
+    table: ImageTable
+    classes: list[int | list[int]] | None
+    labels: Rows
+    rows: Mapping[str, Rows]
+    input_shape: tuple[int, int, int]
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the task."""
+        return int(self.labels.max()) + 1
+
+
 @dataclass(eq=False, repr=False)
 class TableDataModule(LightningDataModule):
     """Any image table: a training subset of chosen size, and fixed validation and test sets.
@@ -42,7 +66,7 @@ class TableDataModule(LightningDataModule):
 
     A data set is a subclass with some constants. One that can make its own table says how in :meth:`samples`; one that
     is prepared from a download names its ``recipe``; a choice that its labels leave open is made in
-    :meth:`read_labels`. Further options are further fields.
+    :meth:`read_labels`; what else it refuses, in :meth:`plan`. Further options are further fields.
 
     Args:
         table: Folder of the image table (images.npy and manifest.csv).
@@ -141,38 +165,57 @@ class TableDataModule(LightningDataModule):
         """The label of every image, −1 where it is not used: a column of the table, unless a subclass has a policy."""
         return table.labels(str(self.labelling))
 
-    def prepare_data(self) -> None:
-        """Makes the table where it is missing and the data set can make it.
+    def has_table(self) -> bool:
+        """Whether the table is there; where it is missing, it is one that the data set can make.
 
         Raises:
             InputError: It cannot; says where to get the raw files and how to prepare them.
         """
         if exists(self.table_folder):
-            return
+            return True
         made = self._recipe()
         if made is None:
-            write_table(self.table_folder, self.samples())
-        elif made.downloads:
-            prepare(made, obtained(made, None), self.table_folder, wait=True)
-        else:
+            if type(self).samples is TableDataModule.samples:
+                self.samples()
+        elif not made.downloads:
             options = "".join(f" --{name.replace('_', '-')} {getattr(made, name)}" for name in made.unusual_variants)
             raise InputError(
                 f"no image table at {self.table_folder}: make it with "
                 f"`lightning prepare {made.name} --raw DIR --out {self.table_folder}{options}`. {made.access}"
             )
+        return False
 
-    def setup(self, stage: str | None = None) -> None:
-        """Chooses the images and brings them into memory; a second call changes nothing."""
-        if self._sets:
+    def prepare_data(self) -> None:
+        """Makes the table where it is missing and the data set can make it.
+
+        Raises:
+            InputError: It cannot, or the raw files cannot be had.
+        """
+        if self.has_table():
             return
-        table = ImageTable.open(self.table_folder)
+        made = self._recipe()
+        if made is None:
+            write_table(self.table_folder, self.samples())
+        else:
+            prepare(made, obtained(made, None), self.table_folder, wait=True)
+
+    def plan(self, table: ImageTable | None = None) -> Plan:
+        """Choose the images, without reading one.
+
+        Args:
+            table: The table, where it is open already.
+
+        Raises:
+            InputError: The table is missing or was made otherwise; sizes or classes that it does not have.
+        """
+        table = table or ImageTable.open(self.table_folder)
         self._check_variants()
         title = f"{self.name} ({self.labelling})"
         labels = self.read_labels(table)
+        classes = self.classes
         if self.pair is not None:
-            self.classes = list(class_pair(labels, self.pair, title, seed=self.pair_seed))
-        labels = task_labels(labels, self.classes, title)
-        groups = table.groups
+            classes = list(class_pair(labels, self.pair, title, seed=self.pair_seed))
+        labels = task_labels(labels, classes, title)
         if self.protocol == "reference":
             split = split_as_reference(
                 labels, n_train=self.n_train, n_val=self.n_val, n_test=self.n_test, official=table.splits
@@ -180,12 +223,33 @@ class TableDataModule(LightningDataModule):
             train = split.train
         else:
             split = split_by_group(
-                labels, groups, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed, official=table.splits
+                labels, table.groups, n_val=self.n_val, n_test=self.n_test, seed=self.split_seed, official=table.splits
             )
             train = training_subset(split.train, labels, self.n_train, seed=self.subset_seed)
-        chosen = {"train": train, "val": split.val, "test": split.test, "reference": self._reference(split, labels)}
-        self._sets = {part: self._load(table, labels, groups, rows) for part, rows in chosen.items()}
-        self._num_classes = int(labels.max()) + 1
+        reference = reference_sample(split.train, labels, self.n_reference, seed=self.split_seed)
+        if self.n_reference is None:
+            reference = reference[:_DEFAULT_REFERENCE]
+        channels = table.images.shape[1]
+        if self.channels != "keep":
+            if channels not in (1, 3):
+                raise InputError(f"channels={self.channels} needs images of 1 or 3 channels, got {channels}")
+            channels = self.channels
+        return Plan(
+            table,
+            classes,
+            labels,
+            {"train": train, "val": split.val, "test": split.test, "reference": reference},
+            (channels, self.image_size, self.image_size),
+        )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Chooses the images and brings them into memory; a second call changes nothing."""
+        if self._sets:
+            return
+        plan = self.plan()
+        self.classes = plan.classes
+        self._sets = {part: self._load(plan, rows) for part, rows in plan.rows.items()}
+        self._num_classes = plan.num_classes
 
     @property
     def num_classes(self) -> int:
@@ -278,11 +342,8 @@ class TableDataModule(LightningDataModule):
         summary = read_summary(self.table_folder)
         return summary is not None and summary["options"].get("protocol") == "reference"
 
-    def _reference(self, split: Split, labels: Rows) -> Rows:
-        rows = reference_sample(split.train, labels, self.n_reference, seed=self.split_seed)
-        return rows if self.n_reference is not None else rows[:_DEFAULT_REFERENCE]
-
-    def _load(self, table: ImageTable, labels: Rows, groups: Rows, rows: Rows) -> ImageSet:
+    def _load(self, plan: Plan, rows: Rows) -> ImageSet:
+        table = plan.table
         pixels = table.images[rows]
         if self.protocol == "reference" and not self._is_scaled:
             for i, image in enumerate(pixels):
@@ -295,12 +356,11 @@ class TableDataModule(LightningDataModule):
                 f"{len(constant)} of {len(rows)} images in {table.folder} are constant "
                 f"(first: row {rows[constant[0]]}): they show nothing; leave them out of the table"
             )
-        if table.images.shape[1] not in (1, 3) and self.channels != "keep":
-            raise InputError(f"channels={self.channels} needs images of 1 or 3 channels, got {table.images.shape[1]}")
         images = resize(raw, self.image_size, antialias=self.antialias)
         if self.channels != "keep":
             images = set_channels(images, self.channels)
-        return ImageSet(images, torch.from_numpy(labels[rows]), torch.from_numpy(rows), torch.from_numpy(groups[rows]))
+        labels, groups = plan.labels[rows], table.groups[rows]
+        return ImageSet(images, torch.from_numpy(labels), torch.from_numpy(rows), torch.from_numpy(groups))
 
     def _loader(self, images: ImageSet, batch_size: int, *, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
         trainer = self.trainer

@@ -8,6 +8,7 @@ from datamodules.base import TableDataModule
 from datamodules.preparation.geometry import Fit
 from datamodules.preparation.prepare import prepare
 from datamodules.recipes.imagefolder import ImageFolderRecipe
+from datamodules.tables import exists
 from metrics import InputError
 
 
@@ -52,17 +53,26 @@ class ImageFolder(TableDataModule):
         super().__post_init__()
         self.name = f"ImageFolder {Path(self.folder or self.table_folder).resolve().name}"
 
+    def has_table(self) -> bool:
+        """Whether the table is there; where it is missing, the folder that it is made from is there.
+
+        Raises:
+            InputError: It is not.
+        """
+        if self.folder is None:
+            return super().has_table()
+        if not Path(self.folder).is_dir():
+            raise InputError(f"folder={self.folder} is no folder: give the folder that holds a folder per class")
+        return exists(self.table_folder)
+
     def prepare_data(self) -> None:
         """Makes the table where it is missing; where it is not, checks that the pictures are still the same.
 
         Raises:
             InputError: They are not, or one cannot be read.
         """
-        if self.folder is None:
-            super().prepare_data()
-        elif not Path(self.folder).is_dir():
-            raise InputError(f"folder={self.folder} is no folder: give the folder that holds a folder per class")
-        else:
+        self.has_table()
+        if self.folder is not None:
             prepare(self._recipe(), Path(self.folder), self.table_folder, wait=True)
 
     def _recipe(self) -> ImageFolderRecipe:

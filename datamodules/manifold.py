@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.base import TableDataModule
+from datamodules.base import Plan, TableDataModule
 from datamodules.images import ImageSet
 from datamodules.tables import ImageTable, Sample
 from metrics import InputError
@@ -212,20 +212,19 @@ class Manifold(TableDataModule):
             image = self.render(z[None])[0].round(decimals=9).round().to(torch.uint8).numpy()
             yield image, {"label": int(label), "group": f"point{i}", "source": self._source(z)}
 
-    def setup(self, stage: str | None = None) -> None:
-        """Chooses the images and brings them into memory; a second call changes nothing.
+    def plan(self, table: ImageTable | None = None) -> Plan:
+        """Choose the images, without reading one.
 
         Raises:
             InputError: The folder holds a table that was made with other dials, or sizes that cannot be had.
         """
-        if not self._sets:
-            found = ImageTable.open(self.table_folder).columns.get("source", np.array([]))
-            if found.tolist() != [self._source(z) for z in self.latents]:
-                raise InputError(
-                    f"the table at {self.table_folder} was not made with the dials {self._dials}: give the folder "
-                    "of another, or none (the default is named after the dials)"
-                )
-        super().setup(stage)
+        table = table or ImageTable.open(self.table_folder)
+        if table.columns.get("source", np.array([])).tolist() != [self._source(z) for z in self.latents]:
+            raise InputError(
+                f"the table at {self.table_folder} was not made with the dials {self._dials}: give the folder "
+                "of another, or none (the default is named after the dials)"
+            )
+        return super().plan(table)
 
     def _labels(self) -> NDArray[np.int64]:
         """Labels of every image of the table, after noise, ``(amount,)``."""

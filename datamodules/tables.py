@@ -119,6 +119,15 @@ class ImageTable:
         Raises:
             InputError: Unknown labelling, with those that there are, or a label below −1.
         """
+        if labelling not in self._labels:  # many plans are made for one table
+            self._labels[labelling] = self._read_labels(labelling)
+        return self._labels[labelling].copy()
+
+    @cached_property
+    def _labels(self) -> dict[str, NDArray[np.int64]]:
+        return {}
+
+    def _read_labels(self, labelling: str) -> NDArray[np.int64]:
         cells, inverse = np.unique(self.columns.get(labelling, np.array([""])), return_inverse=True)
         odd = [str(cell) for cell in cells if cell and not _is_integer(cell)]
         if labelling in FACTS or odd or not cells.any():
@@ -134,7 +143,7 @@ class ImageTable:
             )
         return labels
 
-    @property
+    @cached_property
     def splits(self) -> NDArray[np.str_] | None:
         """The official split of each image, ``(N,)``: train, valid, test or blank; None where there are none.
 
@@ -151,7 +160,7 @@ class ImageTable:
             )
         return splits
 
-    @property
+    @cached_property
     def groups(self) -> NDArray[np.int64]:
         """A number for the group of each image, ``(N,)``."""
         return np.unique(self.columns["group"], return_inverse=True)[1].astype(np.int64)

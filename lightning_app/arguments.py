@@ -3,14 +3,14 @@
 import argparse
 from typing import Any, NoReturn
 
+from lightning_app.mistakes import mistake
+
 
 class CommandParser(argparse.ArgumentParser):
     """argparse with mistakes that cost one line; option names must be written out."""
 
     def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(
-            prog=prog, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
-        )
+        super().__init__(prog=prog, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raises the message.
@@ -18,6 +18,4 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             InputError: The message, and where to read on.
         """
-        from metrics import InputError  # only now: help is to come at once
-
-        raise InputError(f"{message}; `{self.prog} --help` shows what there is")
+        raise mistake(f"{message}; `{self.prog} --help` shows what there is")

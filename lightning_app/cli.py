@@ -1,13 +1,14 @@
 """The commands that train and evaluate, on top of Lightning's own command line."""
 
+import _thread
 import csv
 import io
 import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from callbacks import Probe, SplitCheck
 from datamodules import TableDataModule
+from lightning_app.checkpoints import WholeCheckpoints
 from lightning_app.grids import Block, check_grids
 from lightning_app.help import help_page
+from lightning_app.lease import Busy, Lease
 from lightning_app.loggers import EpochLog, WandbLogger
 from lightning_app.parser import SuiteParser
+from lightning_app.pulse import Pulse
 from lightning_app.quiet import silence_libraries
 from lightning_app.record import Record, make_record, read_record, write_record
 from lightning_app.run import Config, Run, make_run, write_text
@@ -46,12 +50,21 @@ def run_command(argv: Sequence[str]) -> None:
     Raises:
         InputError: The user's mistake, wherever it was found.
     """
-    silence_libraries()
     if {"-h", "--help"} & set(argv[1:]):
         print(help_page(argv[0]))
         return
-    try:
-        SuiteCLI(
+    start(["--help" if arg == "--help-all" else arg for arg in argv])
+
+
+def start(args: list[str] | dict[str, Any], kind: "type[SuiteCLI] | None" = None) -> "SuiteCLI":
+    """Do what a command line says, or a configuration by subcommand: ``{"subcommand": "fit", "fit": {…}}``.
+
+    Raises:
+        InputError: The user's mistake, wherever it was found.
+    """
+    silence_libraries()
+    with mistakes_in_one_line():
+        return (kind or SuiteCLI)(
             ImageClassifier,
             TableDataModule,
             subclass_mode_data=True,
@@ -62,8 +75,19 @@ def run_command(argv: Sequence[str]) -> None:
             parser_kwargs={"prog": "lightning"},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            args=["--help" if arg == "--help-all" else arg for arg in argv],
+            args=args,
         )
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Brings to light the user's mistake within whatever the parser and Lightning raise.
+
+    Raises:
+        InputError: The user's mistake, wherever it was found.
+    """
+    try:
+        yield
     except Exception as error:
         # The parser wraps what a class raises when it is instantiated.
         cause: BaseException | None = error
@@ -71,7 +95,25 @@ def run_command(argv: Sequence[str]) -> None:
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        raise InputError(str(cause)) from None
+        raise InputError(str(cause)) from error
+
+
+def resolved_run(command: str, config: Config) -> Run:
+    """The run that a parsed configuration describes, with what depends on two parts of it filled in.
+
+    Args:
+        command: fit, validate, test or predict.
+        config: Every option; what no number depends on is taken out.
+
+    Raises:
+        InputError: A name that is no plain folder name, an unknown backbone.
+    """
+    config = {key: value for key, value in config.items() if key not in ("config", "grids", "rerun")}
+    options = config["data"]["init_args"]
+    if options["batch_size"] is None:
+        data = config["data"] | {"init_args": options | {"batch_size": default_batch_size(config["model"]["backbone"])}}
+        config = {key: data if key == "data" else value for key, value in config.items()}
+    return make_run(config["runs"], config["name"], command, config)
 
 
 class SuiteCLI(LightningCLI):
@@ -94,20 +136,16 @@ class SuiteCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line."""
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
         _check_checkpoint(self.config[self.config.subcommand].ckpt_path)
 
     def before_instantiate_classes(self) -> None:
         """Fills in what depends on two parts at once, and identifies the run."""
         options = self.config[self.subcommand]
-        if options.data.init_args.batch_size is None:
-            options.data.init_args.batch_size = default_batch_size(options.model.backbone)
         config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))[self.subcommand]
         check_grids(options.grids, config)
-        for key in ("config", "grids", "rerun"):
-            config.pop(key, None)
-        self._config: Config = config
-        self._run = make_run(options.runs, options.name, str(self.subcommand), config)
+        self._run = resolved_run(str(self.subcommand), config)
+        options.data.init_args.batch_size = self._run.config["data"]["init_args"]["batch_size"]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the record, the checkpoint and the progress line to what was configured."""
@@ -116,7 +154,8 @@ class SuiteCLI(LightningCLI):
         loggers: list[Any] = [] if isinstance(configured.logger, bool) else _listed(configured.logger)
         if self.subcommand == "predict":
             loggers = []  # nothing is logged
-        callbacks.append(SeededEpochs())
+        self._pulse = Pulse()
+        callbacks += [SeededEpochs(), self._pulse]
         if not any(isinstance(callback, SplitCheck) for callback in callbacks):
             callbacks.append(SplitCheck())
         if configured.enable_progress_bar is not False:
@@ -134,6 +173,7 @@ class SuiteCLI(LightningCLI):
         return super().instantiate_trainer(
             callbacks=callbacks,
             logger=[self._log, *loggers],
+            plugins=[WholeCheckpoints(), *_listed(configured.plugins)],
             default_root_dir=configured.default_root_dir or self.config[self.subcommand].runs,
             **kwargs,
         )
@@ -143,18 +183,15 @@ class SuiteCLI(LightningCLI):
         if self.config.fit.trainer.fast_dev_run:
             self.trainer.fit(**options)
             return
-        first = self.trainer.is_global_zero  # the other processes start when the first already trains
-        if self.config.fit.rerun and first:
-            shutil.rmtree(self._run.folder, ignore_errors=True)
-        earlier = read_record(self._run)
-        if earlier is not None:
-            show_record(earlier, [*self._pointers(), ("train again", "the same command with --rerun true")])
+        if self._has_finished():
             return
-        if self._run.checkpoint.is_file():
-            ckpt_path = str(self._run.checkpoint)
-            if first:
-                print(f"continuing from {ckpt_path}", file=sys.stderr)
         with _Recorded(self) as recorded:
+            if self._has_finished():  # meanwhile, by another process
+                return
+            if self._run.checkpoint.is_file():
+                ckpt_path = str(self._run.checkpoint)
+                if self.trainer.is_global_zero:  # the other processes start when the first already trains
+                    print(f"continuing from {ckpt_path}", file=sys.stderr)
             self.trainer.fit(ckpt_path=ckpt_path, weights_only=True, **options)
             recorded.raise_if_interrupted()
             if len(self.datamodule.test_set):
@@ -199,7 +236,7 @@ class SuiteCLI(LightningCLI):
         """The given checkpoint, or the one that `fit` with the same options wrote."""
         if ckpt_path is None:
             options = self.config[self.subcommand]
-            config = {key: value for key, value in self._config.items() if key in _FIT_KEYS} | {"ckpt_path": None}
+            config = {key: value for key, value in self._run.config.items() if key in _FIT_KEYS} | {"ckpt_path": None}
             trained = make_run(options.runs, options.name, "fit", config).checkpoint
             if not trained.is_file():
                 raise InputError(
@@ -208,6 +245,13 @@ class SuiteCLI(LightningCLI):
                 )
             ckpt_path = str(trained)
         return ckpt_path
+
+    def _has_finished(self) -> bool:
+        """Whether the record is there, which then is shown."""
+        earlier = None if self.config.fit.rerun else read_record(self._run)
+        if earlier is not None and self.trainer.is_global_zero:
+            show_record(earlier, [*self._pointers(), ("train again", "the same command with --rerun true")])
+        return earlier is not None
 
     def _pointers(self) -> list[tuple[str, str]]:
         """Where to look next, most useful first."""
@@ -219,7 +263,7 @@ class SuiteCLI(LightningCLI):
 
 
 class _Recorded:
-    """Around a run: its folder before, its record after, its loggers closed in any case."""
+    """Around a run: its lease and folder before, its record after, its loggers closed in any case."""
 
     def __init__(self, cli: SuiteCLI) -> None:
         self.cli = cli
@@ -228,27 +272,45 @@ class _Recorded:
         self.started = datetime.now(UTC)
         self.clock = time.monotonic()
         self.new = not self.run.folder.exists()
+        self.lease: Lease | None = None
 
     def __enter__(self) -> "_Recorded":
         if self.trainer.is_global_zero:
+            self.lease = self.cli._pulse.lease = self._take_lease()
+            if self.cli.config[self.cli.subcommand].rerun:
+                shutil.rmtree(self.run.folder, ignore_errors=True)
             self.run.create_folder()
+            self.run.note_start()
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     data = self.cli.datamodule
                     title = f"{self.cli.model.backbone.name} {data.name} N={len(data.train_set)}"
                     logger.attach(self.run, self.cli._log.rows, title)
-                logger.log_hyperparams(self.run.config)
+                logger.log_hyperparams(self.run.config | self._slices())
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.close(exit_code=0 if kind is None else 1)
-        if isinstance(error, InputError) and self.new and not self.run.checkpoint.exists():
-            self._withdraw()
+        if self.lease is not None:
+            withdrawn = isinstance(error, InputError) and self.new and not self.run.checkpoint.exists()
+            self.lease.release()
+            with suppress(OSError):  # others work on other runs
+                self.run.leases.rmdir()
+            if withdrawn:
+                self._withdraw()
         if isinstance(error, SystemExit) and self.trainer.interrupted:
             # Lightning turns Ctrl-C into an exit with code 1.
             raise KeyboardInterrupt from error
+
+    def _take_lease(self) -> Lease:
+        try:
+            return Lease.acquire(self.run.leases, self.run.run_id, on_loss=_thread.interrupt_main)
+        except Busy as busy:
+            raise InputError(str(busy)) from busy
+        except OSError as error:
+            raise self.run.unwritable(error) from error
 
     def _withdraw(self) -> None:
         """Leave nothing behind of a run that could not begin."""
@@ -258,12 +320,15 @@ class _Recorded:
                 parent.rmdir()
 
     def raise_if_interrupted(self) -> None:
+        if self.lease is not None and self.lease.lost:
+            raise InputError(f"another process has taken over {self.run.folder}: this one seemed to have ended")
         if self.trainer.interrupted:
             raise KeyboardInterrupt
 
     def finish(self) -> None:
         if not self.trainer.is_global_zero:
             return
+        self.raise_if_interrupted()
         numbers: dict[str, float] = {}
         for row in self.cli._log.rows:
             numbers |= row
@@ -272,11 +337,25 @@ class _Recorded:
             if isinstance(callback, Probe):
                 numbers |= callback.readings  # in full precision; loggers see float32
         record = make_record(self.run, self._facts(), numbers)
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_record(record)
         write_record(self.run, record)
         show_record(record, self.cli._pointers())
 
+    def _slices(self) -> Record:
+        """What dashboards group and filter runs by; ``data`` and ``name`` say other things in a configuration."""
+        return {
+            "grid": self.run.name,
+            "data_set": self.cli.datamodule.name,
+            "backbone": self.cli.model.backbone.name,
+            "n_train": len(self.cli.datamodule.train_set),
+            "seed": self.run.config.get("seed_everything"),
+        }
+
     def _facts(self) -> Record:
         data, model, trainer = self.cli.datamodule, self.cli.model, self.trainer
+        starts = self.run.starts()
         return {
             "command": str(self.cli.subcommand),
             "backbone": model.backbone.name,
@@ -302,6 +381,10 @@ class _Recorded:
             "devices": trainer.world_size,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.clock, 3),
+            "first_epoch": self.cli._pulse.first_epoch,
+            "threads": torch.get_num_threads(),
+            "starts": len(starts),
+            "codes": list(dict.fromkeys(start["code"] for start in starts)),
         }
 
 

@@ -181,6 +181,11 @@ class WandbLogger(LightningWandbLogger):
         self._attempt(lambda: super(WandbLogger, self).log_hyperparams(params))
 
     @rank_zero_only
+    def log_record(self, record: Mapping[str, Any]) -> None:
+        """Makes the final record the run's summary, so that a project can be read back without the folders."""
+        self._attempt(lambda: self.experiment.summary.update(dict(record)))
+
+    @rank_zero_only
     def close(self, exit_code: int) -> None:
         """Finish the run, so that the next one in this process starts its own."""
         experiment: Any = self._experiment

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 _COMMANDS = {
@@ -14,9 +15,18 @@ _COMMANDS = {
     "predict": "class probabilities of the test images",
     "prepare": "the raw download of a data set becomes an image table",
     "measure": "intrinsic dimension, label sharpness and leaks of any labelled images, without training",
+    "sweep": "run a grid: on this machine, on a cluster, continued after every interruption",
+    "report": "all records in one table, as CSV or Parquet",
 }
 
-_CONTINUES = {"measure": "", "prepare": ": the same command goes on where it was"}
+_OWN_PARSER = {
+    "measure": "lightning_app.measure_options",
+    "sweep": "lightning_app.sweep.options",
+    "report": "lightning_app.report_options",
+}
+
+_GOES_ON = ": the same command goes on where it was"
+_CONTINUES = {"measure": "", "report": "", "prepare": _GOES_ON, "sweep": _GOES_ON}
 
 _HELP = """\
 usage: lightning COMMAND [options]
@@ -31,6 +41,7 @@ commands:
 Start here:
   lightning fit --config experiments.yaml
   lightning fit --config experiments.yaml --model.backbone vgg13 --data BrainSlices
+  lightning sweep --config experiments.yaml --grid demo
   lightning measure FOLDER --html page.html     your own images, without training
   lightning prepare --help                      the data sets of the paper, and more
   lightning fit --help          what can be set
@@ -68,18 +79,18 @@ def main(args: Sequence[str] | None = None) -> None:
         near = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_COMMANDS)}"
         _fail(f"unknown command {command!r}: {hint}")
-    if command == "measure" and {"-h", "--help"} & set(argv):
-        from lightning_app.measure_options import parser
-
-        parser().print_help()
+    if command in _OWN_PARSER and {"-h", "--help"} & set(argv):
+        import_module(_OWN_PARSER[command]).parser().print_help()
         return
     # Tips and banners of the libraries say nothing about the user's run.
     os.environ.setdefault("WANDB_SILENT", "true")
-    from metrics import InputError
-
     try:
         _run(argv)
-    except InputError as error:
+    except ValueError as error:
+        from metrics import InputError  # with it comes torch, which not every command needs
+
+        if not isinstance(error, InputError):
+            raise
         _fail(str(error))
     except KeyboardInterrupt:
         hint = _CONTINUES.get(command, ": the same command continues after the last finished epoch")
@@ -96,6 +107,14 @@ def _run(argv: list[str]) -> None:
         from lightning_app.measure import run_measure
 
         run_measure(argv[1:])
+    elif argv[0] == "sweep":
+        from lightning_app.sweep.start import start_sweep
+
+        start_sweep(argv[1:])
+    elif argv[0] == "report":
+        from lightning_app.report import run_report
+
+        run_report(argv[1:])
     else:
         from lightning_app.cli import run_command
 

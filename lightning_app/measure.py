@@ -22,8 +22,8 @@ from lightning_app.measure_options import Options, options_of, parser
 from lightning_app.measure_page import as_page
 from lightning_app.measure_table import show_measurement
 from lightning_app.measurement import Measurement, check, measure
+from lightning_app.output import check_place, write_output
 from lightning_app.quiet import silence_libraries
-from lightning_app.run import write_text
 from lightning_app.stages import Stages
 from metrics import InputError
 
@@ -52,7 +52,7 @@ def run_measure(argv: Sequence[str]) -> None:
     check(options)
     for file in (given.json, given.html):
         if file is not None:
-            _check_place(file)
+            check_place(file)
     if given.json and given.html and os.path.realpath(given.json) == os.path.realpath(given.html):
         raise InputError(f"--json and --html both name {given.json}: give two files")
     with Stages() as stages:
@@ -65,9 +65,9 @@ def run_measure(argv: Sequence[str]) -> None:
             page = as_page(measurement)
     show_measurement(measurement, [("JSON", given.json), ("page", given.html)])
     if given.json:
-        _write(given.json, json.dumps(as_json(measurement), indent=1, allow_nan=False) + "\n")
+        write_output(given.json, json.dumps(as_json(measurement), indent=1, allow_nan=False) + "\n")
     if given.html:
-        _write(given.html, page)
+        write_output(given.html, page)
     if given.strict:
         _refuse_leaks(measurement)
 
@@ -129,26 +129,6 @@ def _unknown(word: str, data: str) -> str:
     near = difflib.get_close_matches(word.partition("=")[0], options, n=1)
     hint = f"did you mean {near[0]}?" if near else "`lightning measure --help` shows what there is"
     return f"there is no option {word!r}: {hint}"
-
-
-def _check_place(file: str) -> None:
-    """Refuse a file that cannot be written before anything is read."""
-    place = os.path.abspath(file)
-    if os.path.isdir(place):
-        raise InputError(f"cannot write {file!r}: that is a folder; name a file in it")
-    if not os.path.isdir(os.path.dirname(place)):
-        raise InputError(f"cannot write {file}: there is no folder {os.path.dirname(place)}")
-
-
-def _write(file: str, text: str) -> None:
-    place = Path(os.path.realpath(file))  # a link stays a link
-    try:
-        if place.exists() and not place.is_file():  # a pipe or a device
-            place.write_text(text, encoding="utf-8")
-        else:
-            write_text(place, text)
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _check_splits(collection: Collection, options: Options) -> None:

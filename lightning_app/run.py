@@ -4,19 +4,26 @@ import copy
 import hashlib
 import json
 import os
+import platform
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from metrics import InputError
+from lightning_app.code_version import code_version
+
+if TYPE_CHECKING:
+    from metrics import InputError
 
 Config = dict[str, Any]
 
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 RESULT = "result.json"
+STARTS = "starts.jsonl"
 LAST = "last.ckpt"
 
 _NOT_IDENTITY = (
@@ -59,6 +66,11 @@ class Run:
         return self.folder / "checkpoints" / LAST
 
     @property
+    def leases(self) -> Path:
+        """Where the processes that work on runs of this experiment say so."""
+        return self.folder.parent / ".leases"
+
+    @property
     def result(self) -> Path:
         """The final record; there exactly when the run has finished."""
         return self.folder / RESULT
@@ -73,9 +85,29 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
         except OSError as error:
-            raise InputError(
-                f"cannot write to the runs folder {self.folder}: {error.strerror}; choose another with --runs"
-            ) from error
+            raise self.unwritable(error) from error
+
+    def note_start(self) -> None:
+        """Write down that a process begins, or goes on, with the run, and by which code."""
+        start = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node(), "code": code_version()}
+        with (self.folder / STARTS).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(start) + "\n")
+
+    def starts(self) -> list[dict[str, str]]:
+        """Every start of the run so far; one that was cut short while it was written is left out."""
+        found = []
+        for line in (self.folder / STARTS).read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def unwritable(self, error: OSError) -> "InputError":
+        """What to say when the folder cannot be written."""
+        from metrics import InputError  # with it comes torch, which looking at runs does without
+
+        return InputError(
+            f"cannot write to the runs folder {self.folder}: {error.strerror}; choose another with --runs"
+        )
 
 
 def make_run(runs: str, name: str, command: str, config: Config) -> Run:
@@ -95,6 +127,8 @@ def make_run(runs: str, name: str, command: str, config: Config) -> Run:
         >>> a.run_id == b.run_id, str(a.folder).startswith("runs/demo/")
         (False, True)
     """
+    from metrics import InputError
+
     if not name or name.startswith(".") or Path(name).name != name:
         raise InputError(f"name={name!r} is no plain folder name: choose letters, digits, - and _")
     run_id = identity(command, config)
@@ -119,10 +153,15 @@ def identity(command: str, config: Config) -> str:
 
 def write_text(file: Path, text: str) -> None:
     """Write a file so that it is seen whole or not at all, also after a crash."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a file so that it is seen whole or not at all, also after a crash."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.write(text)
+        with beside.open("wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(beside, file)

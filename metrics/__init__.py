@@ -5,7 +5,7 @@ from metrics.dimension_estimators import check_estimator, estimators
 from metrics.distances import squared_distances
 from metrics.errors import InputError, require_at_least
 from metrics.estimate import Estimate, mean_estimate
-from metrics.intrinsic_dimension import Neighborhoods, intrinsic_dimension, neighborhoods
+from metrics.intrinsic_dimension import Neighborhoods, intrinsic_dimension, neighborhoods, neighbors_needed
 from metrics.label_sharpness import (
     ImageSharpness,
     LabelSharpness,
@@ -56,6 +56,7 @@ __all__ = [
     "nearest_friends",
     "nearest_neighbors",
     "neighborhoods",
+    "neighbors_needed",
     "outcomes",
     "require_at_least",
     "robustness",

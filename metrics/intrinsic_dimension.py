@@ -1,7 +1,7 @@
 """Intrinsic dimension: how many degrees of freedom a set of points has."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +102,7 @@ def neighborhoods(
             f"{n_dropped} of {len(sample)} points are exact duplicates (at most {_MAX_DUPLICATES:.0%} are allowed): "
             "remove them, or check that the features have not collapsed"
         )
-    needed = max(_needed(estimator, k) for estimator in estimators)
+    needed = neighbors_needed(estimators, k)
     if len(kept) <= needed:
         what = f"geomle with k={k}, which takes {needed}" if needed > k and "geomle" in estimators else f"k={needed}"
         raise InputError(
@@ -232,6 +232,16 @@ def _own_estimate(found: Neighborhoods, estimator: str, k: int, seed: int) -> tu
             return value, None
         squares.append(math.log(a / b) ** 2)
     return value, value * math.sqrt(float(np.mean(squares)) / 4)
+
+
+def neighbors_needed(estimators: Iterable[str], k: int) -> int:
+    """How many neighbours every point must have: there must be more distinct points than these.
+
+    Example:
+        >>> neighbors_needed(["twonn"], k=20), neighbors_needed(["mle", "twonn"], k=20)
+        (2, 20)
+    """
+    return max(_needed(estimator, k) for estimator in estimators)
 
 
 def _needed(estimator: str, k: int) -> int:

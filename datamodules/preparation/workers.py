@@ -54,13 +54,13 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], worke
     # Copies of one clean process: a copy of this one, which may have threads (as torch's), might never come back.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["datamodules.preparation.prepare"])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent)
     waiting: deque[Future[_Done[Result]]] = deque()
     sent, bundle = 0, 1
     try:
         while sent < len(tasks) or waiting:
             while sent < len(tasks) and len(waiting) < workers * _AHEAD:
-                with _nameless_main():
+                with nameless_main():
                     waiting.append(pool.submit(_timed, compute, tasks[sent : sent + bundle]))
                 sent += bundle
             done = waiting.popleft().result()
@@ -73,7 +73,7 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], worke
 
 
 @contextmanager
-def _nameless_main() -> Iterator[None]:
+def nameless_main() -> Iterator[None]:
     """Keeps the processes that start meanwhile from running the user's script once more, as each usually would."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -103,14 +103,18 @@ def _timed(compute: Callable[[Task], Result], tasks: Sequence[Task]) -> _Done[Re
     return _Done(results, time.perf_counter() - start, None)
 
 
-def _follow_parent() -> None:
-    """End with the parent: a worker whose parent is killed would wait for work for ever."""
+def follow_parent(end: Callable[[], None] = lambda: os._exit(1)) -> None:
+    """End with the parent: a worker whose parent is killed would wait for work for ever.
+
+    Args:
+        end: How; called from a thread.
+    """
     parent = parent_process()
     assert parent is not None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent decides
 
     def watch() -> None:
         parent.join()
-        os._exit(1)
+        end()
 
     threading.Thread(target=watch, daemon=True).start()

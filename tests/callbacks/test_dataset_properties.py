@@ -175,7 +175,8 @@ def test_reference_sample_does_not_depend_on_the_training_subset(tiny_table: Ima
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"k": 40}, "40 distinct points .* k=40"),
+        ({"k": 40}, "40 training images .* k=40 needs at least 41"),
+        ({"k": 20, "estimators": ["geomle"]}, "40 training images .* geomle with k=20"),
         ({"k": 2}, "k=2"),
         ({"k": 5, "estimators": ["mle", "mlE"]}, "'mlE'"),
         ({"k": 5, "max_samples": 1}, "max_samples=1"),

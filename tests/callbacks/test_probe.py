@@ -135,7 +135,7 @@ def test_every_n_epochs(tiny_table: ImageTable, make: Callable[..., Probe]) -> N
     data = make_data(tiny_table, n_train=24, n_val=4)
     model = make_model(data)
     probe = make(every_n_epochs=2)
-    probe.prepare = Mock()
+    probe.check, probe.prepare = Mock(), Mock()
     probe.measure = Mock(side_effect=lambda subject: {"epoch": float(subject.trainer.current_epoch)})
     rows = Rows()
     trainer = make_trainer(probe, rows, epochs=5, num_sanity_val_steps=2)
@@ -146,7 +146,7 @@ def test_every_n_epochs(tiny_table: ImageTable, make: Callable[..., Probe]) -> N
     assert probe.measure.call_count == 3
     trainer.test(model, datamodule=data, verbose=False)
     assert probe.measure.call_count == 4
-    assert probe.prepare.call_count == 3
+    assert probe.check.call_count == probe.prepare.call_count == 3
 
 
 def test_fit_and_validate_measure_the_same(tiny_table: ImageTable) -> None:

@@ -1,5 +1,6 @@
 """The shared data module: fixed test sets, nested training sets, pixels in [0, 1], and what it refuses."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules import ImageSet, ImageTable, TableDataModule, write_table
+from datamodules.tables import Sample, write_header
 from metrics import InputError
 
 PARTS = ("train_set", "val_set", "test_set", "reference_set")
@@ -260,6 +262,51 @@ def test_a_table_that_nobody_can_make_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no table: give the folder"):
         TableDataModule()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_can_be_made_is_no_mistake_and_not_made(tiny_table: ImageTable) -> None:
+    class Own(TableDataModule):
+        default_table = "own"
+
+        def samples(self) -> Iterator[Sample]:
+            for i, image in enumerate(tiny_table.images):
+                yield image, {"label": i % 2, "group": i}
+
+    data = Own(n_train=4, n_val=2, n_test=4, image_size=8)
+    assert not data.has_table()
+    assert not data.table_folder.exists()
+    data.prepare_data()
+    assert data.has_table()
+    with pytest.raises(InputError, match="no image table at absent: write one first"):
+        TableDataModule("absent").has_table()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"channels": 3, "image_size": 24}, {"n_reference": 12}, {"protocol": "reference"}, {"pair": 0}]
+)
+def test_the_plan_is_what_becomes_of_it(options: dict[str, Any], tiny_table: ImageTable) -> None:
+    data = _module(tiny_table, **options)
+    for plan in (data.plan(), data.plan(tiny_table)):
+        assert data.classes is None, "planning changed the data module"
+        own = _module(tiny_table, **options)
+        assert [part.removesuffix("_set") for part in PARTS] == list(plan.rows)
+        for part in PARTS:
+            images: ImageSet = getattr(own, part)
+            np.testing.assert_array_equal(images.rows, plan.rows[part.removesuffix("_set")])
+            np.testing.assert_array_equal(images.labels, plan.labels[images.rows.numpy()])
+        assert (plan.input_shape, plan.num_classes, plan.classes) == (own.input_shape, own.num_classes, own.classes)
+
+
+def test_a_plan_reads_no_pixel() -> None:
+    Path("black").mkdir()
+    with Path("black/images.npy").open("wb") as images:
+        write_header(images, 120, (3, 4000, 4000))
+        images.truncate(images.tell() + 120 * 3 * 4000 * 4000)  # 5.8 GB of which none exists
+    Path("black/manifest.csv").write_text("\n".join(["label,group", *(f"{i % 2},{i}" for i in range(120))]))
+    data = TableDataModule("black", n_train=2, n_val=0, n_test=2, n_reference=2, image_size=16)
+    assert data.plan().input_shape == (3, 16, 16)
+    with pytest.raises(InputError, match="constant"):
+        data.setup()
 
 
 def test_the_domain_is_kept(tiny_table: ImageTable) -> None:

@@ -476,7 +476,7 @@ def test_a_file_that_cannot_be_written_in_the_end_costs_one_line_and_no_result(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightning_app.measure.write_text", full)
+    monkeypatch.setattr("lightning_app.output.write_bytes", full)
     with pytest.raises(SystemExit) as stop:
         main(["measure", "pets", "--k", "3", "--json", "n.json"])
     captured = capsys.readouterr()

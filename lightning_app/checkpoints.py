@@ -1,0 +1,74 @@
+"""Checkpoints that are seen whole or not at all."""
+
+import io
+import os
+import re
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and puts it there when all of it is on the disk.
+
+    Lightning writes into the folder for temporary files and moves the file from there. Where that is another file
+    system, to move is to copy, and a process that is killed meanwhile leaves half a file in the place of the whole
+    one that was there.
+
+    The folder is to belong to one process at a time: what an earlier one was writing when it was killed is removed.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint. When this fails, what was there before is still there, and nothing else.
+
+        Args:
+            checkpoint: What `torch.save` takes.
+            path: Where to; an address such as ``s3://...`` is left to Lightning.
+            storage_options: None is possible only.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(file.parent)
+        # In memory first: a disk that is full is an OSError then, and not one of torch's own.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with partial.open("xb") as stream:
+                stream.write(content.getbuffer())
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync(file.parent)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what was being written when a process was killed."""
+    for name in os.listdir(folder):
+        if _PARTIAL.fullmatch(name):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """See to it that the disk has the folder's new entry; not every file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,240 @@
+"""Cells on a real Ray cluster: several nodes on this machine, one of which dies."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
+from ray import exceptions
+
+from lightning_app.lease import holders
+from lightning_app.run import Run
+from lightning_app.sweep.cells import Cell
+from lightning_app.sweep.nodes import RayEngine, outcome_of, run_on_node
+from lightning_app.sweep.outcome import Outcome, Share
+from metrics import InputError
+from tests.lightning_app.sweep.conftest import ROOT, WriteGrid, sabotaged, sweeping, swept
+
+RAY = Path(sys.executable).with_name("ray")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="a loopback address per node, /proc")
+
+
+class Witness(Callback):
+    """Leaves behind what the process of a cell sees."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "WANDB_MODE")}
+        Path(f"seen-{os.environ['PL_GLOBAL_SEED']}").write_text(json.dumps(seen))
+
+
+class Cluster:
+    """Nodes of a Ray cluster: an address of the loopback interface and a session of processes each."""
+
+    def __init__(self) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix="ray"))  # short: sockets are in there
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        self.add("--num-cpus=0", "--head", "--port=0", "--include-dashboard=false")
+        self.address = (self.place / "0" / "ray_current_cluster").read_text()
+
+    def add(self, *options: str, count: int = 1) -> None:
+        """Start nodes, and wait until they are there."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        environment |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+        logs = []
+        for _ in range(count):
+            number = len(self._nodes)
+            logs.append(self.place / f"{number}.txt")
+            where = ["--node-ip-address", f"127.0.0.{number + 2}", "--temp-dir", str(self.place / str(number))]
+            with logs[-1].open("wb") as log:
+                node = subprocess.Popen(
+                    [RAY, "start", "--block", "--object-store-memory=80000000", *where, *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    env=environment,
+                )
+            self._nodes.append(node)
+        for node, log in zip(self._nodes[-count:], logs, strict=True):
+            eventually(lambda: "Ray runtime started" in log.read_text() or node.poll() is not None)  # noqa: B023  # at once
+            assert node.poll() is None, log.read_text()
+
+    def add_worker(self, *options: str, count: int = 1) -> None:
+        """Start nodes that run cells."""
+        self.add("--address", self.address, *options, count=count)
+
+    def kill_node_of(self, pid: int) -> None:
+        """As a power cut does: every process of the node that a cell runs on; the cell's own has to notice."""
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        self._kill(os.getsid(parent))
+
+    def _kill(self, session: int) -> None:
+        for pid in [int(name) for name in os.listdir("/proc") if name.isdecimal()]:
+            try:
+                if os.getsid(pid) == session:
+                    os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def close(self) -> None:
+        for node in self._nodes:
+            self._kill(node.pid)
+            node.wait()
+        shutil.rmtree(self.place)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def eventually(is_so: Callable[[], Any]) -> Any:
+    """What something becomes when it comes true."""
+    until = time.monotonic() + 200
+    while not (found := is_so()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
+
+
+def cells_at_work() -> dict[str, int]:
+    """Which runs are being worked on, and by which process."""
+    return {run_id: holder.pid for run_id, holder in holders(Path("runs/mine/.leases")).items() if holder.alive}
+
+
+def starts() -> dict[int, int]:
+    """How often the run of each seed was started, of those that are done."""
+    records = [json.loads(file.read_text()) for file in Path("runs").glob("mine/*/result.json")]
+    return {record["seed"]: record["starts"] for record in records}
+
+
+@on_linux
+@pytest.mark.slow
+def test_a_node_that_dies_costs_one_more_start(cluster: Cluster, write_grid: WriteGrid) -> None:
+    cluster.add_worker("--num-cpus=1", count=2)
+    file = write_grid(seeds=4, callbacks=sabotaged({0: "hang"}, times=1))
+    with sweeping(file, "--engine", "ray", "--address", cluster.address) as sweep:
+        eventually(lambda: Path("sabotage-0").exists() or sweep.poll() is not None)
+        (run_id,) = (f.parent.name for f in Path("runs").glob("mine/*/config.yaml") if "everything: 0" in f.read_text())
+        pid = cells_at_work()[run_id]
+        cluster.kill_node_of(pid)
+        out, err = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, err
+    assert starts() == {0: 2, 1: 1, 2: 1, 3: 1}
+    assert err.count("its node or its Ray worker is gone") == 1
+    assert "raylet" not in out + err
+    assert pid not in cells_at_work().values()
+
+
+@on_linux
+@pytest.mark.slow
+def test_cells_share_a_gpu_and_end_with_their_sweep(cluster: Cluster, write_grid: WriteGrid) -> None:
+    cluster.add_worker("--num-cpus=2", "--num-gpus=1")
+    callbacks = [*sabotaged({0: "hang", 1: "hang"}, times=1), {"class_path": f"{__name__}.Witness"}]
+    file = write_grid(seeds=2, callbacks=callbacks, accelerator="auto")
+    command = (file, "--engine", "ray", "--address", cluster.address, "--gpus", "0.5")
+    with sweeping(*command) as sweep:
+        eventually(lambda: len(list(Path().glob("sabotage-?"))) == 2 or sweep.poll() is not None)
+        assert len(cells_at_work()) == 2
+        sweep.terminate()
+        out, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, err
+    assert "raylet" not in out + err
+    assert cells_at_work() == {}
+    for seed in range(2):
+        assert json.loads(Path(f"seen-{seed}").read_text()) == {"CUDA_VISIBLE_DEVICES": "0", "WANDB_MODE": "offline"}
+    code, _, err = swept(*command)
+    assert code == 0, err
+    assert starts() == {0: 2, 1: 2}
+
+
+def test_a_node_without_the_shared_folders_says_so(tmp_path: Path) -> None:
+    run = Run("mine", "0123456789ab", tmp_path / "runs/mine/0123456789ab", {})
+    with pytest.raises(InputError, match=f"does not see {run.folder.parent}: .* all nodes share"):
+        run_on_node(Cell(run, {}, "the run", str(tmp_path)), Share(), {})
+    run.folder.parent.mkdir(parents=True)
+    with pytest.raises(InputError, match=f"does not see {tmp_path}/elsewhere: .* all nodes share"):
+        run_on_node(Cell(run, {}, "the run", f"{tmp_path}/elsewhere"), Share(), {})
+    assert not run.folder.exists()
+
+
+def failed_task(cause: Exception) -> exceptions.RayTaskError:
+    """What Ray makes of an exception in a task."""
+    return exceptions.RayTaskError("run_on_node", "ray::run_on_node() (pid=7, ip=10.0.0.9)", cause)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.NodeDiedError("gone"), "lost"),
+        (exceptions.WorkerCrashedError(), "lost"),
+        (exceptions.LocalRayletDiedError(), "lost"),
+        (exceptions.OutOfMemoryError("too much"), "memory"),
+        (failed_task(BlockingIOError(11, "Resource temporarily unavailable")), "crashed"),
+    ],
+)
+def test_what_ray_says_of_a_cell_that_it_has_no_outcome_of(error: Exception, kind: str) -> None:
+    outcome = outcome_of(error)
+    assert outcome.kind == kind
+    assert isinstance(outcome, Outcome)
+    assert outcome.message
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (InputError("node a does not see /runs"), "^node a does not see /runs$"),
+        (
+            ModuleNotFoundError("No module named 'timm'"),
+            r"^node 10\.0\.0\.9 .*No module named 'timm'; every node needs",
+        ),
+        (RuntimeError("cannot be found from sys.path ['/a', '/b']"), "RuntimeError: cannot be found; every node needs"),
+    ],
+)
+def test_a_node_that_cannot_run_cells_ends_the_sweep(cause: Exception, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        outcome_of(failed_task(cause))
+
+
+@pytest.mark.parametrize("prefix", ["", "ray://"])
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_a_cluster_that_is_not_there_costs_one_line(
+    prefix: str, by_variable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"{prefix}localhost:{unused.getsockname()[1]}"
+    if by_variable:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InputError, match=r"^no connection to a Ray cluster.*refused.*ray start --head"):
+        RayEngine(Share(), None if by_variable else address, 1, 0)
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'intrinsic-scaling\[ray\]'"):
+        RayEngine(Share(), None, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "named"), [(0, 0, "0 CPUs"), (1, 1.5, "1.5"), (1, -1, "-1"), (1, float("nan"), "nan")]
+)
+def test_shares_that_ray_does_not_take_are_refused(cpus: float, gpus: float, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        RayEngine(Share(), None, cpus, gpus)
