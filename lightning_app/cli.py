@@ -27,6 +27,7 @@ from lightning_app.grids import Block, check_grids
 from lightning_app.help import help_page
 from lightning_app.lease import Busy, Lease
 from lightning_app.loggers import EpochLog, WandbLogger
+from lightning_app.machine import machine
 from lightning_app.parser import SuiteParser
 from lightning_app.pulse import Pulse
 from lightning_app.quiet import silence_libraries
@@ -363,6 +364,7 @@ class _Recorded:
             "domain": data.domain,
             "labelling": data.labelling,
             "classes": None if data.classes is None else [c if isinstance(c, int) else list(c) for c in data.classes],
+            "pair": data.pair,
             "num_classes": data.num_classes,
             "n_train": len(data.train_set),
             "n_val": len(data.val_set),
@@ -379,6 +381,7 @@ class _Recorded:
             "subset_seed": data.subset_seed,
             "precision": str(trainer.precision),
             "devices": trainer.world_size,
+            "machine": machine(trainer.strategy.root_device),
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.clock, 3),
             "first_epoch": self.cli._pulse.first_epoch,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from lightning_app.code_version import code_version
 from lightning_app.run import Run, write_text
 
 Record = dict[str, Any]
@@ -51,6 +52,7 @@ def make_record(run: Run, facts: Mapping[str, Any], numbers: Mapping[str, float]
         **{name: value if math.isfinite(value) else None for name, value in sorted(numbers.items())},
         "not_finite": sorted(name for name, value in numbers.items() if not math.isfinite(value)),
         **{f"version/{package}": _version(package) for package in _PACKAGES},
+        "version/code": code_version(),
         "version/python": platform.python_version(),
     }
 

@@ -14,9 +14,9 @@ Type = type[bool] | type[int] | type[float] | type[str]
 
 _FACTS = (
     *("run_id", "name", "status", "command"),
-    *("data", "domain", "labelling", "classes", "num_classes", "backbone"),
+    *("data", "domain", "labelling", "classes", "pair", "num_classes", "backbone"),
     *("n_train", "n_val", "n_test", "n_reference", "seed", "split_seed", "subset_seed"),
-    *("channels", "image_size", "batch_size", "epochs", "steps", "parameters", "precision", "devices"),
+    *("channels", "image_size", "batch_size", "epochs", "steps", "parameters", "precision", "devices", "machine"),
     *("started", "seconds", "first_epoch", "threads", "starts", "codes"),
 )
 """What every record says of its run; these columns are always there, and come first."""

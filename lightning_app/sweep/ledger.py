@@ -137,6 +137,9 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "backbone": config["model"]["backbone"],
         "data": Path(options["table"]).name if kind == "TableDataModule" and options["table"] else kind,
+        "labelling": options.get("labelling"),
+        "classes": options.get("classes"),
+        "pair": options.get("pair"),
         "n_train": options["n_train"],
         "seed": config["seed_everything"],
     }

@@ -15,9 +15,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_app.mistakes import mistake
 from lightning_app.sweep.cells import Cell
 from lightning_app.sweep.outcome import Outcome, Share
-from metrics import InputError
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -49,9 +49,9 @@ class RayEngine:
 
     def __init__(self, share: Share, address: str | None, cpus: float, gpus: float) -> None:
         if not cpus > 0:
-            raise InputError(f"{cpus:g} CPUs per cell: it must be more than 0")
+            raise mistake(f"{cpus:g} CPUs per cell: it must be more than 0")
         if not gpus >= 0 or (gpus > 1 and gpus % 1):
-            raise InputError(f"--gpus {gpus:g}: Ray takes a fraction of one GPU (0.5), or whole ones (2)")
+            raise mistake(f"--gpus {gpus:g}: Ray takes a fraction of one GPU (0.5), or whole ones (2)")
         self._ray = _connected(address)
         if not any(node["Resources"].get("GPU") for node in self._nodes()):
             gpus = 0
@@ -128,9 +128,7 @@ class RayEngine:
         except self._ray.exceptions.RayError as error:
             return outcome_of(error)
         if outcome.kind == "finished" and not _is_seen(cell):
-            raise InputError(
-                f"a node of the Ray cluster has finished {cell.run.folder}, but not in this one: {_SHARED}"
-            )
+            raise mistake(f"a node of the Ray cluster has finished {cell.run.folder}, but not in this one: {_SHARED}")
         return outcome
 
 
@@ -151,7 +149,7 @@ def run_on_node(cell: Cell, share: Share, environment: Mapping[str, str]) -> Out
 
     for folder in (Path(cell.place), cell.run.folder.parent):
         if not folder.is_dir():
-            raise InputError(f"node {platform.node()} of the Ray cluster does not see {folder}: {_SHARED}")
+            raise mistake(f"node {platform.node()} of the Ray cluster does not see {folder}: {_SHARED}")
     os.environ.update(environment)
     attempt = Attempt(cell, replace(share, gpus=tuple(map(str, ray.get_gpu_ids()))))
     try:
@@ -174,18 +172,20 @@ def outcome_of(error: Exception) -> Outcome:
     """
     from ray import exceptions
 
+    from metrics import InputError  # with it comes torch, which Ray's workers do without: they only watch
+
     if isinstance(error, exceptions.OutOfMemoryError):
         return Outcome("memory", "ended by Ray, because its node was running out of memory")
     if not isinstance(error, exceptions.RayTaskError):
         return Outcome("lost", f"its node or its Ray worker is gone ({type(error).__name__})")
     cause = error.cause
     if isinstance(cause, InputError):
-        raise InputError(str(cause)) from error
+        raise cause
     what = f"{type(cause).__name__}: {cause}".partition(" from sys.path")[0]
     where = re.search(r"ip=([^),]+)", str(error))
     if isinstance(cause, OSError | EOFError):
         return Outcome("crashed", f"its process could not be started: {what}")
-    raise InputError(
+    raise mistake(
         f"node {where[1] if where else '?'} of the Ray cluster cannot run cells: {what}; "
         "every node needs this package, in this version and with the same extras"
     ) from error
@@ -213,7 +213,7 @@ def _connected(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError(
+        raise mistake(
             f"--engine ray needs Ray ({error}): install it with `pip install 'intrinsic-scaling[ray]'`"
         ) from error
     try:
@@ -223,7 +223,7 @@ def _connected(address: str | None) -> Any:
     except Exception as error:  # whatever keeps Ray from connecting
         where = f" at {address}" if address else ""
         why = " ".join(str(error).split()).rstrip(".")
-        raise InputError(
+        raise mistake(
             f"no connection to a Ray cluster{where} ({why}): start one with `ray start --head`, or name another with "
             "--address; without --engine ray, cells run on this machine"
         ) from error

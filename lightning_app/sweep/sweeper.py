@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lightning_app import lease
+from lightning_app.lease import Holder
 from lightning_app.record import Record, read_record
 from lightning_app.sweep.cells import Cell
 from lightning_app.sweep.ledger import Entry, Ledger, clear_failure, write_failure
@@ -44,7 +44,7 @@ class Onlooker(Protocol):
     def failed(self, cell: Cell, outcome: Outcome, again: bool) -> None:
         """An attempt has failed; whether there is another."""
 
-    def elsewhere(self, cell: Cell, holder: lease.Holder) -> None:
+    def elsewhere(self, cell: Cell, holder: Holder) -> None:
         """Another process works on a cell."""
 
     def update(
@@ -91,7 +91,6 @@ class Sweep:
         self._others: dict[str, Cell] = {}
         self._attempts: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
-        self._leases = lease.Watch()
 
     def run(self) -> Summary:
         """Goes on until every cell is done or given up.
@@ -123,7 +122,7 @@ class Sweep:
             cell = self._waiting.popleft()
             key = cell.run.run_id
             holder = entries[key].holder
-            if holder is not None and not self._leases.is_stale(key, holder):
+            if holder is not None:
                 self._others[key] = cell
                 self._watch.elsewhere(cell, holder)
                 continue
@@ -165,7 +164,7 @@ class Sweep:
                 self.summary.elsewhere.append(cell)
             elif entry.state == "failed" and entry.failure is not None:
                 self.summary.failed.append((cell, Outcome(entry.failure["kind"], entry.failure["message"])))
-            elif entry.holder is None or self._leases.is_stale(key, entry.holder):
+            elif entry.holder is None:
                 self._waiting.append(cell)
             else:
                 continue

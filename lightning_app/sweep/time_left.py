@@ -1,8 +1,9 @@
 """How long the rest of a grid will take."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
+from lightning_app.record import Record
 from lightning_app.sweep.cells import Cell
 
 Running = tuple[Cell, Mapping[str, int]]
@@ -15,7 +16,7 @@ class Estimator(Protocol):
     def seconds(self, cell: Cell) -> float | None:
         """How long a cell takes from its beginning; None where nobody knows."""
 
-    def learn(self, cell: Cell, record: Mapping[str, Any]) -> None:
+    def learn(self, cell: Cell, record: Record) -> None:
         """Take a finished cell into account."""
 
 
@@ -32,7 +33,7 @@ class TimeLeft:
         self._seen = 0.0
         self._expected = 0.0
 
-    def learn(self, cell: Cell, record: Mapping[str, Any], seconds: float) -> None:
+    def learn(self, cell: Cell, record: Record, seconds: float) -> None:
         """Take a cell into account that has finished here, in so many seconds."""
         whole = self._estimates.seconds(cell)
         share = 1 - record.get("first_epoch", 0) / max(1, record.get("epochs", 1))  # the rest was done before

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from rich.table import Column
 from rich.text import Text
 
 from lightning_app.lease import Holder
+from lightning_app.record import Record
 from lightning_app.run import RESULT
 from lightning_app.sweep.cells import Cell
 from lightning_app.sweep.ledger import LOG
@@ -72,7 +73,7 @@ class Watch:
             self._bar.stop()
             self._bar = None
 
-    def finished(self, cell: Cell, record: Mapping[str, Any], seconds: float) -> None:
+    def finished(self, cell: Cell, record: Record, seconds: float) -> None:
         """One line with the main numbers of a cell that is done."""
         self._left.learn(cell, record, seconds)
         self._settled += 1
