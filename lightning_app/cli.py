@@ -263,6 +263,10 @@ class SuiteCLI(LightningCLI):
         return pointers
 
 
+class TakenOver(InputError):  # noqa: N818  # the error is not this process's
+    """Another process took this one for dead, and goes on with its run."""
+
+
 class _Recorded:
     """Around a run: its lease and folder before, its record after, its loggers closed in any case."""
 
@@ -295,15 +299,16 @@ class _Recorded:
             if isinstance(logger, WandbLogger):
                 logger.close(exit_code=0 if kind is None else 1)
         if self.lease is not None:
-            withdrawn = isinstance(error, InputError) and self.new and not self.run.checkpoint.exists()
             self.lease.release()
+            ours = self.new and not self.lease.lost
+            withdrawn = ours and isinstance(error, InputError) and not self.run.checkpoint.exists()
             with suppress(OSError):  # others work on other runs
                 self.run.leases.rmdir()
             if withdrawn:
                 self._withdraw()
         if isinstance(error, SystemExit) and self.trainer.interrupted:
-            # Lightning turns Ctrl-C into an exit with code 1.
-            raise KeyboardInterrupt from error
+            # Lightning turns Ctrl-C, and that of a lost lease, into an exit with code 1.
+            raise self._taken_over() if self.lease is not None and self.lease.lost else KeyboardInterrupt from error
 
     def _take_lease(self) -> Lease:
         try:
@@ -321,10 +326,13 @@ class _Recorded:
                 parent.rmdir()
 
     def raise_if_interrupted(self) -> None:
-        if self.lease is not None and self.lease.lost:
-            raise InputError(f"another process has taken over {self.run.folder}: this one seemed to have ended")
+        if self.lease is not None and not self.lease.check():
+            raise self._taken_over()
         if self.trainer.interrupted:
             raise KeyboardInterrupt
+
+    def _taken_over(self) -> "TakenOver":
+        return TakenOver(f"another process has taken over {self.run.folder}: this one seemed to have ended")
 
     def finish(self) -> None:
         if not self.trainer.is_global_zero:

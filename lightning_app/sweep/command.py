@@ -2,10 +2,8 @@
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_app.output import check_place, write_output
@@ -107,7 +105,7 @@ def _run(given: argparse.Namespace, name: str, cells: Sequence[Cell]) -> bool:
     if problems:
         _refuse(problems)
     engine = _engine(given, cells)
-    with _terminated_is_interrupted(), Watch(cells, Estimates(cells, trial=False)) as watch:
+    with Watch(cells, Estimates(cells, trial=False)) as watch:
         summary = Sweep(cells, engine, watch).run()
     watch.summary(summary)
     return not summary.failed and not summary.stopped
@@ -158,17 +156,3 @@ def _without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
         elif word.partition("=")[0] not in options:
             kept.append(word)
     return kept
-
-
-@contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """A batch system ends a job by SIGTERM: stop as after Ctrl-C."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.forkserver import ensure_running
+from typing import Any
 
 from lightning_app.sweep.options import parser
 
@@ -18,11 +20,12 @@ def start_sweep(argv: Sequence[str]) -> None:
         SystemExit: With code 1 where cells have failed.
     """
     given = parser().parse_args(argv)
-    if given.engine == "local" and not (given.dry_run or given.status or given.export_wandb):
-        warm_up()  # it imports while this process reads and checks the grid
-    from lightning_app.sweep.command import run_sweep
+    with _terminated_is_interrupted():
+        if given.engine == "local" and not (given.dry_run or given.status or given.export_wandb):
+            warm_up()  # it imports while this process reads and checks the grid
+        from lightning_app.sweep.command import run_sweep
 
-    run_sweep(given, argv)
+        run_sweep(given, argv)
 
 
 def warm_up() -> None:
@@ -33,3 +36,17 @@ def warm_up() -> None:
         ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """A batch system ends a job by SIGTERM: stop as after Ctrl-C."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lightning_app.lease import Holder
+from lightning_app.lease import Holder, holder
 from lightning_app.record import Record, read_record
 from lightning_app.sweep.cells import Cell
 from lightning_app.sweep.ledger import Entry, Ledger, clear_failure, write_failure
@@ -121,10 +121,10 @@ class Sweep:
         while self._waiting and self._engine.free > 0:
             cell = self._waiting.popleft()
             key = cell.run.run_id
-            holder = entries[key].holder
-            if holder is not None:
+            who = entries[key].holder
+            if who is not None:
                 self._others[key] = cell
-                self._watch.elsewhere(cell, holder)
+                self._watch.elsewhere(cell, who)
                 continue
             clear_failure(cell.run)
             self._running[key] = cell
@@ -140,6 +140,8 @@ class Sweep:
             self._watch.finished(cell, record, outcome.seconds)
         elif outcome.kind == "busy":
             self._others[key] = cell
+            if (who := holder(cell.run.leases, key)) is not None:
+                self._watch.elsewhere(cell, who)
         elif outcome.kind == "disk":
             self.summary.stopped = outcome.message
         elif outcome.kind == "lost" and self._losses[key] < _LOSSES:
@@ -173,7 +175,7 @@ class Sweep:
     def _show(self, entries: dict[str, Entry]) -> None:
         found = [(cell, entries[key].holder) for key, cell in self._running.items()]
         self._watch.update(
-            running=[(cell, {} if holder is None else holder.progress) for cell, holder in found],
+            running=[(cell, {} if who is None else who.progress) for cell, who in found],
             waiting=list(self._waiting),
             done=len(self.summary.before) + len(self.summary.done) + len(self.summary.elsewhere),
             failed=len(self.summary.failed),

@@ -16,7 +16,7 @@ import torch
 import wandb
 
 from datamodules.preparation.workers import follow_parent
-from lightning_app.cli import start
+from lightning_app.cli import TakenOver, start
 from lightning_app.lease import Busy
 from lightning_app.run import CONFIG
 from lightning_app.sweep.cells import Cell
@@ -30,6 +30,7 @@ _FIRST_TO_GO = "1000"  # where the system runs out of memory, it ends a cell and
 def work(cell: Cell, share: Share, log: Path, told: Connection) -> None:
     """Run one cell, in a process of its own, and tell how it ended: a pair of kind and message."""
     os.setsid()  # what the cell starts (W&B's service, processes of a distributed run) can be ended with it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # how a lease that is lost interrupts
     follow_parent(lambda: os.killpg(0, signal.SIGKILL))
     kind, message = _outcome(lambda: _run(cell, share, log))
     with suppress(OSError):  # the log's disk is full
@@ -71,7 +72,7 @@ def _outcome(run: Callable[[], object]) -> tuple[Kind, str]:
     except BaseException as error:
         causes = list(_chain(error))
         for cause in causes:
-            if isinstance(cause, Busy):
+            if isinstance(cause, Busy | TakenOver):
                 return "busy", str(cause)
         for cause in causes:
             if isinstance(cause, OSError) and cause.errno in _DISK:

@@ -2,13 +2,15 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lightning_app import code_version as module
-from lightning_app.code_version import code_version, fingerprint
+from lightning_app.code_version import fingerprint
 
 SOURCE = {"lightning_app/cli.py": "a = 1\n", "metrics/estimate.py": "", "lightning_app/page.html.jinja": "<p>\n"}
 
@@ -23,10 +25,20 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_it_is_that_of_the_installed_packages() -> None:
-    assert code_version() == fingerprint(Path(module.__file__).parents[1])
-    assert len(code_version()) == 12
-    int(code_version(), 16)
+def test_it_is_that_of_the_code_that_runs(home: Path) -> None:
+    """Also where the files have been changed since."""
+    shutil.copy(module.__file__, home / "lightning_app")
+    version = fingerprint(home)
+    code = (
+        "from lightning_app.code_version import code_version\n"
+        "open('lightning_app/cli.py', 'w').close()\n"
+        "print(code_version())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{version}\n"
+    assert fingerprint(home) != version
+    assert len(version) == 12
+    int(version, 16)
 
 
 @pytest.mark.parametrize("name", SOURCE)

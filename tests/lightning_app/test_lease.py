@@ -95,7 +95,10 @@ def test_one_process_at_a_time(lease: Lease) -> None:
     other = Lease.acquire(LEASES, "a.b")  # another key, though its files begin alike
     other.release()
     lease.release()
-    Lease.acquire(LEASES, "a").release()
+    successor = Lease.acquire(LEASES, "a")
+    lease.release()  # once more, to no effect
+    assert successor.check()
+    successor.release()
 
 
 def test_the_message_says_who_where_since_when_and_what_to_do() -> None:
@@ -212,6 +215,7 @@ def test_a_process_of_another_machine_that_shows_no_life_for_a_minute_is_succeed
     lease = Lease.acquire(LEASES, "a")
     assert module.STALE <= clock.now <= module.STALE + module.BEAT
     assert names() == ["a.1", "a.3"]
+    assert (LEASES / "a.1").stat().st_size == 0  # tells its owner, should it be alive
     lease.release()
 
 
@@ -234,6 +238,20 @@ def test_what_was_only_not_yet_written_is_somebody_s(beat: int, clock: Clock) ->
     clock.meanwhile = lambda: foreign(beat) if clock.now > 20 else None
     with pytest.raises(Busy, match="process 4711 on node7"):
         Lease.acquire(LEASES, "a")
+
+
+def test_a_successor_is_named_once_it_has_said_who_it_is(clock: Clock) -> None:
+    def meanwhile() -> None:
+        if clock.now > 2:
+            foreign(0, generation=3)
+        elif clock.now > 1:
+            (LEASES / "a.3").touch()
+
+    foreign(7)
+    clock.meanwhile = meanwhile
+    with pytest.raises(Busy, match="process 4711 on node7") as busy:
+        Lease.acquire(LEASES, "a")
+    assert busy.value.holder.generation == 3
 
 
 @pytest.mark.usefixtures("clock")
@@ -388,6 +406,33 @@ def test_who_was_suspended_before_its_first_words_were_written_begins_anew(
     monkeypatch.setattr(os, "write", late)
     with pytest.raises(Busy, match="process 4711 on node7"):
         Lease.acquire(LEASES, "a")
+
+
+def test_who_was_succeeded_and_fails_removes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(descriptor: int, content: bytes) -> int:
+        foreign(0, generation=3)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", late)
+    with pytest.raises(OSError, match="Input/output error"):
+        Lease.acquire(LEASES, "a")
+    assert "a.1" in names()
+
+
+def test_a_folder_that_another_has_just_removed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+    makedirs = os.makedirs
+
+    def make(folder: Path, exist_ok: bool) -> None:
+        makedirs(folder, exist_ok=exist_ok)
+        made.append(folder)
+        if len(made) == 1:
+            folder.rmdir()
+
+    monkeypatch.setattr(os, "makedirs", make)
+    lease = Lease.acquire(LEASES, "a")
+    assert made == [LEASES, LEASES]
+    lease.release()
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error() -> None:

@@ -43,31 +43,28 @@ class Cluster:
     def __init__(self) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="ray"))  # short: sockets are in there
         self._nodes: list[subprocess.Popen[bytes]] = []
-        self.add("--num-cpus=0", "--head", "--port=0", "--include-dashboard=false")
-        self.address = (self.place / "0" / "ray_current_cluster").read_text()
 
-    def add(self, *options: str, count: int = 1) -> None:
-        """Start nodes, and wait until they are there."""
+    @property
+    def address(self) -> str:
+        return (self.place / "ray_current_cluster").read_text()
+
+    def add(self, *options: str) -> None:
+        """Start a node, and wait until it is there."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
         environment |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-        logs = []
-        for _ in range(count):
-            number = len(self._nodes)
-            logs.append(self.place / f"{number}.txt")
-            where = ["--node-ip-address", f"127.0.0.{number + 2}", "--temp-dir", str(self.place / str(number))]
-            with logs[-1].open("wb") as log:
-                node = subprocess.Popen(
-                    [RAY, "start", "--block", "--object-store-memory=80000000", *where, *options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env=environment,
-                )
-            self._nodes.append(node)
-        for node, log in zip(self._nodes[-count:], logs, strict=True):
-            eventually(lambda: "Ray runtime started" in log.read_text() or node.poll() is not None)  # noqa: B023  # at once
-            assert node.poll() is None, log.read_text()
+        where = ["--node-ip-address", f"127.0.0.{len(self._nodes) + 2}", "--temp-dir", str(self.place)]
+        log = self.place / f"{len(self._nodes)}.txt"
+        with log.open("wb") as stream:
+            node = subprocess.Popen(
+                [RAY, "start", "--block", "--object-store-memory=80000000", *where, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                env=environment,
+            )
+        self._nodes.append(node)
+        wait_until(lambda: "Ray runtime started" in log.read_text(), node, log.read_text)
 
     def kill_node_of(self, pid: int) -> None:
         """As a power cut does: every process of the node that a cell runs on; the cell's own has to notice."""
@@ -92,18 +89,19 @@ def _kill_session(session: int) -> None:
 def cluster() -> Iterator[Cluster]:
     cluster = Cluster()
     try:
+        cluster.add("--head", "--port=0", "--num-cpus=0", "--include-dashboard=false")
         yield cluster
     finally:
         cluster.close()
 
 
-def eventually(is_so: Callable[[], Any]) -> Any:
-    """What something becomes when it comes true."""
+def wait_until(is_so: Callable[[], Any], process: subprocess.Popen[Any], why: Callable[[], Any]) -> None:
+    """Wait until something has come true, as long as a process lives."""
     until = time.monotonic() + 200
-    while not (found := is_so()):
+    while not is_so():
+        assert process.poll() is None, why()
         assert time.monotonic() < until
         time.sleep(0.1)
-    return found
 
 
 def cells_at_work() -> dict[str, int]:
@@ -111,9 +109,10 @@ def cells_at_work() -> dict[str, int]:
     return {run_id: holder.pid for run_id, holder in holders(Path("runs/mine/.leases")).items() if holder.alive}
 
 
-def hangs() -> list[int]:
-    """How often the cells have hung that ever did."""
-    return sorted(len(file.read_text()) for file in Path().glob("sabotage-?"))
+def reached(seed: int) -> int:
+    """How often a cell has come to the place where it is to go wrong."""
+    counter = Path(f"sabotage-{seed}")
+    return len(counter.read_text()) if counter.exists() else 0
 
 
 def starts() -> dict[int, int]:
@@ -125,14 +124,14 @@ def starts() -> dict[int, int]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="an address of the loopback interface per node, /proc")
 def test_a_sweep_on_two_nodes_is_stopped_and_goes_on_and_loses_one(cluster: Cluster, write_grid: WriteGrid) -> None:
-    cluster.add("--address", cluster.address, "--num-cpus=1", "--num-gpus=1", count=2)
-    # Trouble of others would come in between: a cell works when, and as long as, the test needs it.
+    for _ in range(2):
+        cluster.add("--address", cluster.address, "--num-cpus=1", "--num-gpus=1")
     callbacks = [*sabotaged({0: "hang"}, times=2), *sabotaged({1: "hang"}, times=1)[1:]]
     file = write_grid(seeds=3, accelerator="auto", callbacks=[*callbacks, {"class_path": f"{__name__}.Witness"}])
     command = (file, "--engine", "ray", "--address", cluster.address, "--gpus", "0.5")
 
     with sweeping(*command) as sweep:
-        eventually(lambda: len(hangs()) == 2 or sweep.poll() is not None)
+        wait_until(lambda: reached(0) and reached(1), sweep, sweep.communicate)
         assert len(cells_at_work()) == 2
         sweep.terminate()
         out, err = sweep.communicate(timeout=60)
@@ -142,7 +141,9 @@ def test_a_sweep_on_two_nodes_is_stopped_and_goes_on_and_loses_one(cluster: Clus
         assert json.loads(Path(f"seen-{seed}").read_text()) == {"CUDA_VISIBLE_DEVICES": "0", "WANDB_MODE": "offline"}
 
     with sweeping(*command) as sweep:
-        eventually(lambda: (hangs() == [1, 2] and len(starts()) == 2) or sweep.poll() is not None)
+        wait_until(
+            lambda: reached(0) == 2 and len(starts()) == 2 and len(cells_at_work()) == 1, sweep, sweep.communicate
+        )
         (pid,) = cells_at_work().values()
         cluster.kill_node_of(pid)
         more, errors = sweep.communicate(timeout=300)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lightning_app import lease
 from lightning_app.main import main
 from tests.lightning_app.conftest import mistake
 from tests.lightning_app.sweep.conftest import ROOT, WriteGrid, sabotaged, sweeping, swept
@@ -31,6 +32,11 @@ def records(runs: str = "runs") -> dict[str, dict[str, Any]]:
 def litter(runs: str = "runs") -> list[Path]:
     """What should have gone: partial files, leases."""
     return [f for f in Path(runs).rglob("*") if f.name.startswith(".") and f.name not in (".leases", ".properties")]
+
+
+def starts() -> int:
+    """How often a cell has been started."""
+    return sum(len(file.read_text().splitlines()) for file in Path("runs").glob("mine/*/starts.jsonl"))
 
 
 @pytest.mark.slow
@@ -77,8 +83,7 @@ def test_a_failure_that_passes_is_mended_by_the_second_attempt(write_grid: Write
     code, _, err = swept(file)
     assert code == 0, err
     assert len(records()) == 2
-    starts = [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")]
-    assert starts == [2, 2]
+    assert [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")] == [2, 2]
     assert not list(Path("runs").glob("mine/*/failed.json"))
 
 
@@ -117,8 +122,7 @@ def test_two_sweeps_at_once_do_each_cell_once(write_grid: WriteGrid) -> None:
         outputs = [process.communicate(timeout=300) for process in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], outputs
     assert len(records()) == 6
-    starts = [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")]
-    assert starts == [1] * 6
+    assert [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")] == [1] * 6
     assert not list(Path("runs").glob("mine/.leases/*"))
     done = Counter(line for _, err in outputs for line in re.findall(r"✓.*?(seed_everything=\d)", err))
     assert done == Counter({f"seed_everything={seed}": 1 for seed in range(6)})
@@ -129,7 +133,8 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(write_grid: WriteGrid) -> Non
     file = write_grid(seeds=2, max_epochs=400)
     for number in (signal.SIGINT, signal.SIGTERM):
         with sweeping(file) as process:
-            while not list(Path("runs").glob("mine/*/metrics.csv")):
+            seen = starts() + 1
+            while starts() < seen or not list(Path("runs").glob("mine/*/metrics.csv")):
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.1)
             process.send_signal(number)
@@ -139,6 +144,26 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(write_grid: WriteGrid) -> Non
             assert "Traceback" not in err
     code, _, err = swept(file, "--set", "trainer.max_epochs=1")
     assert code == 0, err
+
+
+@pytest.mark.slow
+def test_a_cell_that_was_taken_over_stops_and_leaves_the_folder_alone(write_grid: WriteGrid) -> None:
+    file = write_grid(seeds=1, max_epochs=100_000)
+    with sweeping(file) as process:
+        while not list(Path("runs").glob("mine/*/metrics.csv")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        (held,) = Path("runs").glob("mine/.leases/*")
+        said = json.loads(held.read_text()) | {"pid": os.getpid(), "start": lease._start(os.getpid())}
+        held.with_name(held.name.replace(".1", ".3")).write_text(json.dumps(said))
+        (table,) = Path("runs").glob("mine/*/metrics.csv")
+        while time.time() - table.stat().st_mtime < 8:  # it notices at its next beat, and ends its epoch
+            time.sleep(0.5)
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert "is at it" in err
+    assert not list(Path("runs").glob("mine/*/failed.json"))
 
 
 @pytest.mark.slow
