@@ -159,6 +159,9 @@ class Subject:
             batch = positions[start : start + batch_size]
             pixels = images.images[batch].to(self.model.device).to(self.model.dtype) / 255
             parts.append(compute(pixels, images.labels[batch].to(self.model.device), batch.tolist()))
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
+                if hasattr(callback, "on_probe_batch_end"):  # whoever watches whether the run still moves
+                    callback.on_probe_batch_end(self.trainer)
         result = {}
         for name in parts[0]:
             rows = torch.cat([part[name] for part in parts])

@@ -191,6 +191,7 @@ class SuiteCLI(LightningCLI):
                 return
             if self._run.checkpoint.is_file():
                 ckpt_path = str(self._run.checkpoint)
+                _check_checkpoint(ckpt_path)
                 if self.trainer.is_global_zero:  # the other processes start when the first already trains
                     print(f"continuing from {ckpt_path}", file=sys.stderr)
             self.trainer.fit(ckpt_path=ckpt_path, weights_only=True, **options)
@@ -417,6 +418,8 @@ def _check_checkpoint(path: str | None) -> None:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         known = "architecture" in content
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise InputError(f"{path} is no readable checkpoint: give the last.ckpt of a run of this project") from error
+        raise InputError(
+            f"{path} is no readable checkpoint: give a last.ckpt of this project; delete a damaged one to train anew"
+        ) from error
     if not known:
         raise InputError(f"{path} does not say which network it holds: it is not a checkpoint of this project")

@@ -4,12 +4,16 @@ import difflib
 import inspect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import yaml
 
 import datamodules
 from datamodules import TableDataModule
 from metrics import InputError
+
+_NOT_OF_A_RUN = ("name", "runs", "rerun", "config", "grids", "ckpt_path")
 
 Choices = dict[str, Any]
 """Values by option, as on the command line: {data.init_args.n_train: 500}."""
@@ -31,6 +35,12 @@ class Combinations:
     cells: list[dict[str, Any]] = field(default_factory=list)
     zip: dict[str, list[Any]] = field(default_factory=dict)
     product: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """What is null in the file is as if it was not there."""
+        for part in fields(self):
+            if getattr(self, part.name) is None:
+                setattr(self, part.name, [] if part.name in ("cells", "when") else {})
 
 
 @dataclass
@@ -114,6 +124,18 @@ def name_of(value: Any) -> Any:
     return value
 
 
+def as_text(value: Any) -> str:
+    """A value as it is written on the command line.
+
+    Example:
+        >>> as_text("vgg13"), as_text([3, 8]), as_text(None), as_text(1e-6)
+        ('vgg13', '[3, 8]', 'null', '1.0e-06')
+    """
+    if isinstance(value, str):
+        return value
+    return yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("...\n").strip()
+
+
 def value_in(config: Mapping[str, Any], option: str) -> Any:
     """The value of a dotted option; None where there is none."""
     place: Any = config
@@ -166,23 +188,26 @@ def _parents(option: str) -> Iterator[str]:
         yield option
 
 
-def check_grids(grids: Mapping[str, list[Block]], config: Mapping[str, Any]) -> None:
+def check_grids(grids: Mapping[str, list[Block]], config: Mapping[str, Any], *, raw: bool = False) -> None:
     """Refuse grids that vary options which do not exist, or have values that cannot be combined.
 
     Args:
         grids: Blocks by name.
         config: The resolved configuration, with every option in it.
+        raw: Whether values are as they are written, and not yet parsed: classes are not looked at then.
 
     Raises:
         InputError: Every mistake, with near matches.
     """
     known = set(_paths(config)) | {f"data.init_args.{name}" for name in _data_options()} | {"data"}
-    mistakes = [f"grid {grid!r} {mistake}" for grid, blocks in grids.items() for mistake in _mistakes(blocks, known)]
+    mistakes = [
+        f"grid {grid!r} {mistake}" for grid, blocks in grids.items() for mistake in _mistakes(blocks, known, raw)
+    ]
     if mistakes:
         raise InputError("; ".join(dict.fromkeys(mistakes)))
 
 
-def _mistakes(blocks: list[Block], known: set[str]) -> Iterator[str]:
+def _mistakes(blocks: list[Block], known: set[str], raw: bool) -> Iterator[str]:
     for block in blocks:
         for part in (block, *block.when):
             lengths = {key: len(values) for key, values in part.zip.items()}
@@ -193,7 +218,7 @@ def _mistakes(blocks: list[Block], known: set[str]) -> Iterator[str]:
                 if not values:
                     yield f"has no value for {key!r}"
             for key, value in _all_choices(part):
-                yield from _option_mistakes(key, value, known)
+                yield from _option_mistakes(key, None if raw else value, known)
         for rule in block.when:
             if not rule.where:
                 yield "has a rule without `where`: say which cells it is for"
@@ -212,7 +237,9 @@ def _all_choices(part: Combinations) -> Iterator[tuple[str, Any]]:
 
 def _option_mistakes(key: str, value: Any, known: set[str]) -> Iterator[str]:
     option = full_option(key)
-    if option not in known:
+    if option.partition(".")[0] in _NOT_OF_A_RUN:
+        yield f"varies {key!r}, which is the same for all runs of a grid: give it to the command"
+    elif option not in known:
         near = difflib.get_close_matches(option, known, n=2)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `lightning fit --help`"
         yield f"varies {key!r}, which is no option: {hint}"

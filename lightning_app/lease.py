@@ -47,7 +47,7 @@ class Holder:
         pid: Number of the process; 0 where the file says nothing.
         since: When it began, in UTC, for people: "2026-01-31 12:00".
         beat: Changes as long as it is alive.
-        progress: How far it says it is: epoch, epochs, step.
+        progress: How far it says it is: epoch, epochs, batches.
         dead: It ran on this machine and is gone. False where that cannot be known.
         alive: It runs on this machine. False where that cannot be known.
         generation: Tells it from earlier and later holders.
@@ -155,7 +155,7 @@ class Lease:
             if found is not None:
                 beat = (found.generation, found.beat)
                 first = first or beat
-                if watch.is_stale(key, found):
+                if watch.is_stale(key, found) and _read(folder, key, highest) == found:
                     wanted = highest + 2
                 elif found.alive or (found.beat != _UNREADABLE and beat != first):
                     raise Busy(key, found)
@@ -191,7 +191,7 @@ class Lease:
         return True
 
     def say(self, **progress: int) -> None:
-        """Tell how far the run is: epoch, epochs, step. It is written with the next beat."""
+        """Tell how far the run is: epoch, epochs, batches. It is written with the next beat."""
         self._progress = progress
 
     def check(self) -> bool:
@@ -303,7 +303,7 @@ def _read(folder: Path, key: str, generation: int) -> Holder | None:
             alive=alive is True,
             generation=generation,
         )
-    except (ValueError, KeyError, TypeError, OverflowError):  # cut short, or not yet written
+    except (ValueError, KeyError, TypeError, OverflowError, AttributeError):  # cut short, or not yet written
         return Holder("", 0, "", _UNREADABLE, {}, dead=False, generation=generation)
 
 

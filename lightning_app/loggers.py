@@ -56,12 +56,13 @@ class EpochLog(Logger):
     def rows(self) -> list[Row]:
         """The rows so far, in order of epochs."""
         if self._rows is None:
-            self._rows = {}
+            rows: dict[int, Row] = {}
             if self._file.is_file():
                 with self._file.open(newline="", encoding="utf-8") as stream:
                     for cells in csv.DictReader(stream):
                         row = {name: float(cell) for name, cell in cells.items() if cell}
-                        self._rows[int(row["epoch"])] = row
+                        rows[int(row["epoch"])] = row
+            self._rows = rows  # only now: what could not be read is not to be overwritten
         return [self._rows[epoch] for epoch in sorted(self._rows)]
 
     @rank_zero_only

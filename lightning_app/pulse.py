@@ -8,7 +8,7 @@ from lightning_app.lease import Lease
 
 
 class Pulse(Callback):
-    """Tells the lease of a run about every batch.
+    """Tells the lease of a run about every batch, of whatever.
 
     Attributes:
         lease: The lease, once there is one; other processes than the first have none.
@@ -18,6 +18,7 @@ class Pulse(Callback):
     def __init__(self) -> None:
         self.lease: Lease | None = None
         self.first_epoch = 0
+        self._batches = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remembers where training began."""
@@ -30,10 +31,19 @@ class Pulse(Callback):
         """One more batch."""
         self._say(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """One more epoch."""
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """One more batch."""
+        self._say(trainer)
+
+    def on_test_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """One more batch."""
+        self._say(trainer)
+
+    def on_probe_batch_end(self, trainer: Trainer) -> None:
+        """One more batch of a measurement; the probes call this."""
         self._say(trainer)
 
     def _say(self, trainer: Trainer) -> None:
+        self._batches += 1
         if self.lease is not None:
-            self.lease.say(epoch=trainer.current_epoch, epochs=trainer.max_epochs or 0, step=trainer.global_step)
+            self.lease.say(epoch=trainer.current_epoch, epochs=trainer.max_epochs or 0, batches=self._batches)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lightning_app.code_version import code_version
+from lightning_app.mistakes import mistake
 from lightning_app.run import Run, write_text
 
 Record = dict[str, Any]
@@ -66,7 +67,10 @@ def read_record(run: Run) -> Record | None:
     """The record of a finished run; None where there is none."""
     if not run.result.is_file():
         return None
-    record: Record = json.loads(run.result.read_text(encoding="utf-8"))
+    try:
+        record: Record = json.loads(run.result.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise mistake(f"{run.result} is damaged: delete it, and the run is made again") from error
     return record
 
 

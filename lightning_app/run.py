@@ -97,8 +97,8 @@ class Run:
         """Every start of the run so far; one that was cut short while it was written is left out."""
         found = []
         for line in (self.folder / STARTS).read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError):
-                found.append(json.loads(line))
+            with suppress(ValueError, TypeError, KeyError):
+                found.append({name: str(json.loads(line)[name]) for name in ("at", "host", "code")})
         return found
 
     def unwritable(self, error: OSError) -> "InputError":

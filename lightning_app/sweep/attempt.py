@@ -13,6 +13,7 @@ from lightning_app.sweep.ledger import LOG
 from lightning_app.sweep.outcome import Kind, Outcome, Share
 from lightning_app.sweep.start import CONTEXT, warm_up
 
+_FAREWELL = 5.0  # seconds that a process gets to end once it has said how its run ended
 _LOOK_EVERY = 1.0  # seconds between looks at a cell's lease
 
 
@@ -49,23 +50,29 @@ class Attempt:
         theirs.close()
         self._pid = self._process.pid or 0
         self.sentinel = self._process.sentinel
+        self._said: tuple[Kind, str] | None = None
         self._progress: Any = None
         self._moved = self._looked = self.began
 
     def poll(self) -> Outcome | None:
         """How the attempt ended; None while it goes on."""
+        self._said = self._said or self._hear()
         if self._process.is_alive():
+            if self._said is not None:
+                self._process.join(_FAREWELL)
+                self._process.kill()
+                return None
             if not self._hangs():
                 return None
             self.kill()
             return self._outcome("hung", f"no batch finished in {self.share.patience:.0f} s")
-        said = self._said()
+        self._said = self._said or self._hear()
         self._end_what_it_started()
-        if said is not None:
-            return self._outcome(*said)
+        if self._said is not None:
+            return self._outcome(*self._said)
         code = self._process.exitcode or 0
         if code == -signal.SIGKILL:
-            return self._outcome("memory", "killed by the system, as it does when memory runs out")
+            return self._outcome("memory", "ended by SIGKILL, most likely by the system as memory ran out")
         if code < 0:
             return self._outcome("crashed", f"ended by {signal.Signals(-code).name}")
         return self._outcome("crashed", f"ended with code {code}")
@@ -79,7 +86,7 @@ class Attempt:
     def _outcome(self, kind: Kind, message: str) -> Outcome:
         return Outcome(kind, message, time.monotonic() - self.began)
 
-    def _said(self) -> tuple[Kind, str] | None:
+    def _hear(self) -> tuple[Kind, str] | None:
         with suppress(EOFError, OSError):
             if self._told.poll():
                 said: tuple[Kind, str] = self._told.recv()

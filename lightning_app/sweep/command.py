@@ -41,7 +41,9 @@ def run_sweep(given: argparse.Namespace, argv: Sequence[str]) -> None:
     if given.export_wandb:
         check_place(given.export_wandb)
     name, cells = _cells(given)
-    if given.status:
+    if not cells:  # more parts than cells: the others have them
+        print(f"nothing to do: part {given.shard[0]} of {given.shard[1]} of grid {name!r} has no cell")
+    elif given.status:
         show_status(cells, Estimates(cells, trial=False))
     elif given.export_wandb:
         _export(given, name, cells, argv)
@@ -70,16 +72,14 @@ def _cells(given: argparse.Namespace) -> tuple[str, list[Cell]]:
         stages.begin("reading the grid")
         name, cells, problems = read_grid(Source(given.config, given.grid, given.set, given.runs))
         cells = select(cells, only=given.only, skip=given.skip)
-        if given.shard:
-            part, parts = given.shard
-            cells = cells[part - 1 :: parts]
         if not given.status:
             problems = [*problems, *check_cells(_to_do(cells), stages.begin("checking the cells"))]
     if problems:
         _refuse(problems)
     if not cells:
-        raise InputError(f"no cell of grid {name!r} is left: loosen --only, --skip or --shard")
-    return name, cells
+        raise InputError(f"no cell of grid {name!r} is left: loosen --only or --skip")
+    part, parts = given.shard or (1, 1)
+    return name, cells[part - 1 :: parts]
 
 
 def _to_do(cells: Sequence[Cell]) -> list[Cell]:

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from lightning_app.cli import resolved_run
-from lightning_app.grids import Block, Choices, Rule, expand, full_option, name_of, value_in
+from lightning_app.grids import Block, Choices, Rule, as_text, check_grids, expand, full_option, name_of, value_in
+from lightning_app.run import Config, Run
 from lightning_app.sweep.cells import Cell, Problem
 from lightning_app.sweep.resolver import Resolver
 from metrics import InputError
@@ -51,7 +52,8 @@ def read_grid(source: Source) -> tuple[str, list[Cell], list[Problem]]:
     fixed = dict(map(assignment, source.options))
     resolver = Resolver(source.files)
     name = _chosen(source, resolver.grids)
-    blocks = [_block(block) for block in resolver.grids[name]]
+    blocks = [_block(block, name) for block in resolver.grids[name] or []]
+    check_grids({name: blocks, "--set": [Block(set=dict.fromkeys(fixed))]}, resolver.base, raw=True)
     choices = [cell | fixed for cell in expand(blocks, resolver.base)]
     titles = _titles(choices)
     cells: dict[str, Cell] = {}
@@ -61,13 +63,22 @@ def read_grid(source: Source) -> tuple[str, list[Cell], list[Problem]]:
             config = resolver.resolve(chosen) | {"name": name}
             if source.runs is not None:
                 config |= {"runs": source.runs}
-            run = resolved_run("fit", config)
+            run = _run(config)
         except InputError as mistake:
             mistakes.setdefault(str(mistake), []).append(title)
             continue
-        run = replace(run, folder=Path(os.path.abspath(run.folder)))
         cells.setdefault(run.run_id, Cell(run, chosen, title, os.getcwd()))
     return name, list(cells.values()), [Problem(text, tuple(titles)) for text, titles in mistakes.items()]
+
+
+def _run(config: Config) -> Run:
+    """The run of a configuration, if it has an identity and an end."""
+    if config["seed_everything"] is True:
+        raise InputError("seed_everything: true draws another seed each time: give a number")
+    if config["trainer"]["fast_dev_run"]:
+        raise InputError("trainer.fast_dev_run leaves no record: use trainer.max_epochs=1")
+    run = resolved_run("fit", config)
+    return replace(run, folder=Path(os.path.abspath(run.folder)))
 
 
 def select(cells: Sequence[Cell], *, only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Cell]:
@@ -125,12 +136,21 @@ def _condition(text: str, cells: Sequence[Cell]) -> set[str]:
         hint = f": did you mean {' or '.join(near)}?" if near else ""
         raise InputError(f"condition {text!r}: {option!r} is no option of this grid{hint}")
     found: set[str] = set()
-    for value in wanted.split(","):
+    for value in [wanted] if wanted in values else wanted.split(","):
+        value = next((known for known in values if _is_number(known, value)), value)
         if value not in values:
             there = ", ".join(sorted(values)[:_LISTED])
             raise InputError(f"condition {text!r}: no cell has {option}={value}; there are {there}")
         found |= values[value]
     return found
+
+
+def _is_number(known: str, value: str) -> bool:
+    """Whether two texts are one number, as 1e-6 and 1.0e-06 are."""
+    try:
+        return float(known) == float(value)
+    except ValueError:
+        return False
 
 
 def _asked(cell: Cell, option: str) -> Iterator[str]:
@@ -139,7 +159,7 @@ def _asked(cell: Cell, option: str) -> Iterator[str]:
         yield cell.run.run_id
     for path in _paths(cell.config):
         if path == full_option(option) or path.rpartition(".")[2] == option:
-            yield _shown(name_of(value_in(cell.config, path)))
+            yield as_text(name_of(value_in(cell.config, path)))
 
 
 def _paths(config: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -154,7 +174,7 @@ def _paths(config: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _titles(choices: Sequence[Choices]) -> list[str]:
     """What tells each cell from the others."""
     options = list(dict.fromkeys(option for cell in choices for option in cell))
-    seen = {option: {_shown(name_of(cell.get(option))) for cell in choices} for option in options}
+    seen = {option: {as_text(name_of(cell.get(option))) for cell in choices} for option in options}
     varied = [option for option in options if len(seen[option]) > 1]
     varied.sort(key=lambda option: option not in _SPEAK_FOR_THEMSELVES)
     return [
@@ -163,16 +183,8 @@ def _titles(choices: Sequence[Choices]) -> list[str]:
 
 
 def _said(option: str, value: Any) -> str:
-    shown = _shown(name_of(value))
+    shown = as_text(name_of(value))
     return shown if option in _SPEAK_FOR_THEMSELVES else f"{option.rpartition('.')[2]}={shown}"
-
-
-def _shown(value: Any) -> str:
-    return (
-        value
-        if isinstance(value, str)
-        else yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
-    )
 
 
 def _chosen(source: Source, grids: Mapping[str, Any]) -> str:
@@ -189,6 +201,9 @@ def _chosen(source: Source, grids: Mapping[str, Any]) -> str:
     return name
 
 
-def _block(content: Mapping[str, Any]) -> Block:
-    """A block as it is written; the parser has seen that it is well-formed."""
-    return Block(**{**content, "when": [Rule(**rule) for rule in content.get("when", [])]})
+def _block(content: Any, name: str) -> Block:
+    """A block as it is written; the parser lets pass what is null or empty."""
+    try:
+        return Block(**{**content, "when": [Rule(**rule) for rule in content.get("when") or []]})
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"grid {name!r} has a block that is none: {error}; docs/how-to/sweep.md shows one") from error

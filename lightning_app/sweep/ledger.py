@@ -1,5 +1,6 @@
 """What has become of every cell of a grid, as its run folder tells."""
 
+import errno
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -60,12 +61,16 @@ class Ledger:
         """What has become of each cell, by run id.
 
         Raises:
-            InputError: A record that cannot be read.
+            InputError: A record, or the folder of leases, that cannot be read.
         """
         # Leases first: one that ends meanwhile has left its record by the time that is looked for.
         held: dict[str, Holder] = {}
         for folder in {run.leases for run in self._runs}:
-            held |= {key: it for key, it in holders(folder).items() if not self._leases.is_stale(key, it)}
+            try:
+                found = holders(folder)
+            except OSError as error:
+                raise mistake(f"cannot read {folder}: {error.strerror}") from error
+            held |= {key: it for key, it in found.items() if not self._leases.is_stale(key, it)}
         with ThreadPoolExecutor(_READERS) as readers:
             entries = readers.map(lambda run: self._entry(run, held.get(run.run_id)), self._runs)
             return {run.run_id: entry for run, entry in zip(self._runs, entries, strict=True)}
@@ -88,13 +93,21 @@ class Ledger:
             stamp = (stat.st_mtime_ns, stat.st_ino)
             known = self._read.get(file)
             if known is None or known[0] != stamp:
-                known = self._read[file] = (stamp, json.loads(file.read_text(encoding="utf-8")))
+                known = self._read[file] = (stamp, _checked(json.loads(file.read_text(encoding="utf-8"))))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ESTALE:  # on NFS: gone since it was opened
+                return None
             why = error.strerror if isinstance(error, OSError) else "it is damaged"
             raise mistake(f"cannot read {file}: {why}; delete it, and the run is made again") from error
         return known[1]
+
+
+def _checked(content: Any) -> dict[str, Any]:
+    if isinstance(content, dict) and content:
+        return content
+    raise ValueError(content)
 
 
 def write_failure(cell: Cell, outcome: Outcome, attempts: int) -> None:

@@ -43,7 +43,7 @@ class LocalEngine:
             workers or len(self._devices) or max(1, min(available_processors(), _available_memory() // _ROOM))
         )
         threads = threads or max(1, available_processors() // self.workers)
-        self.share = Share(threads, None, memory, patience)
+        self.share = Share(threads, None if gpus else (), memory, patience)
         self._running: dict[int, Attempt] = {}
 
     @property
@@ -54,7 +54,7 @@ class LocalEngine:
     def start(self, cell: Cell) -> None:
         """Begin a cell."""
         slot = next(i for i in range(self.workers) if i not in self._running)
-        gpus = self._devices[slot % len(self._devices)] if self._devices else None
+        gpus = self._devices[slot % len(self._devices)] if self._devices else self.share.gpus
         self._running[slot] = Attempt(cell, replace(self.share, gpus=gpus))
 
     def wait(self, seconds: float) -> list[tuple[Cell, Outcome]]:

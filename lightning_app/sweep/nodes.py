@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -93,26 +93,38 @@ class RayEngine:
         """What has ended, at the latest after some seconds.
 
         Raises:
-            InputError: A node cannot run cells.
+            InputError: A node cannot run cells, or the cluster is gone.
         """
         if not self._running:
             time.sleep(seconds)
             return []
-        self._ray.wait(list(self._running), timeout=seconds)
-        ended, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-        return [(cell := self._running.pop(task), self._outcome(task, cell)) for task in ended]
+        with self._connection():
+            self._ray.wait(list(self._running), timeout=seconds)
+            ended, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+            return [(cell := self._running.pop(task), self._outcome(task, cell)) for task in ended]
 
     def stop(self) -> None:
         """End what is running, which continues from its checkpoints another time, and leave the cluster."""
-        for task in self._running:
-            self._ray.cancel(task)
-        if self._running:
-            self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_FAREWELL)
+        with suppress(OSError, self._ray.exceptions.RayError):  # the cluster is gone
+            for task in self._running:
+                self._ray.cancel(task)
+            if self._running:
+                self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_FAREWELL)
         self._running.clear()
         self._ray.shutdown()
 
+    @contextmanager
+    def _connection(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, self._ray.exceptions.RayError) as error:
+            raise mistake(
+                f"the connection to the Ray cluster is lost ({error}): when it is back, the same command goes on"
+            ) from error
+
     def _nodes(self) -> list[dict[str, Any]]:
-        return [node for node in self._ray.nodes() if node["Alive"]]
+        with self._connection():
+            return [node for node in self._ray.nodes() if node["Alive"]]
 
     def _slots(self) -> int:
         """How many cells the cluster, as it is now, can run at a time."""
@@ -196,7 +208,7 @@ def _is_seen(cell: Cell) -> bool:
     try:
         for folder in (cell.run.folder.parent, cell.run.folder):
             os.listdir(folder)
-    except FileNotFoundError:
+    except OSError:
         return False
     return cell.run.result.is_file()
 

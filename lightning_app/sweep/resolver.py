@@ -9,7 +9,7 @@ import yaml
 
 from datamodules import TableDataModule
 from lightning_app.cli import SuiteCLI, mistakes_in_one_line, start
-from lightning_app.grids import Choices, check_grids
+from lightning_app.grids import Choices, as_text, check_grids
 from lightning_app.parser import SuiteParser
 from lightning_app.run import Config
 from metrics import InputError
@@ -39,10 +39,10 @@ class Resolver:
         self.grids: dict[str, Any] = {}
         for content in contents:
             self.grids = content.pop("grids", None) or self.grids
-        self._files = [arg for content in contents for arg in ("--config", json.dumps(content, default=str))]
+        self._files = [arg for content in contents for arg in ("--config", yaml.safe_dump(content))]
         # Data sets vary most, and a parser that knows nothing else is ten times as fast.
         data = [{"data": content["data"]} for content in contents if "data" in content]
-        self._data_files = [arg for content in data for arg in ("--config", json.dumps(content, default=str))]
+        self._data_files = [arg for content in data for arg in ("--config", yaml.safe_dump(content))]
         self._data_parser = SuiteParser()
         self._data_parser.add_argument("--config", action="config")
         self._data_parser.add_subclass_arguments(TableDataModule, "data", required=True)
@@ -60,7 +60,7 @@ class Resolver:
         for option, value in sorted(
             choices.items(), key=lambda choice: choice[0].count(".")
         ):  # a class, then its options
-            text = value if isinstance(value, str) else json.dumps(value)
+            text = as_text(value)
             by_section.setdefault(option.partition(".")[0], []).append(f"--{option}={text}")
         return self.base | {section: self._section(section, options) for section, options in by_section.items()}
 

@@ -3,8 +3,8 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from lightning_app.lease import Holder, holder
 from lightning_app.record import Record, read_record
@@ -106,10 +106,11 @@ class Sweep:
             while (self._waiting or self._running or self._others) and not self.summary.stopped:
                 self._start(entries)
                 self._show(entries)
-                for cell, outcome in self._engine.wait(_TICK):
+                ended = self._engine.wait(_TICK)
+                for cell, outcome in ended:
                     del self._running[cell.run.run_id]
                     self._take(cell, outcome)
-                if time.monotonic() - looked >= _LOOK_EVERY or not self._running:
+                if ended or time.monotonic() - looked >= _LOOK_EVERY or not self._running:
                     entries = self._ledger.look()
                     looked = time.monotonic()
                     self._look_at_others(entries)
@@ -126,16 +127,17 @@ class Sweep:
                 self._others[key] = cell
                 self._watch.elsewhere(cell, who)
                 continue
-            clear_failure(cell.run)
+            self._try_on_disk(clear_failure, cell.run)
             self._running[key] = cell
             self._engine.start(cell)
 
     def _take(self, cell: Cell, outcome: Outcome) -> None:
         """What follows from the end of an attempt."""
         key = cell.run.run_id
-        if outcome.kind == "finished":
-            record = read_record(cell.run)
-            assert record is not None
+        record = read_record(cell.run) if outcome.kind == "finished" else None
+        if outcome.kind == "finished" and record is None:
+            outcome = replace(outcome, kind="crashed", message="it came to its end, but there is no record")
+        if record is not None:
             self.summary.done.append(cell)
             self._watch.finished(cell, record, outcome.seconds)
         elif outcome.kind == "busy":
@@ -156,7 +158,7 @@ class Sweep:
                 self._waiting.append(cell)
             else:
                 self.summary.failed.append((cell, outcome))
-                self._try_on_disk(lambda: write_failure(cell, outcome, self._attempts[key]))
+                self._try_on_disk(write_failure, cell, outcome, self._attempts[key])
 
     def _look_at_others(self, entries: dict[str, Entry]) -> None:
         """Count what other processes have finished or given up, and take back what they have left."""
@@ -181,9 +183,9 @@ class Sweep:
             failed=len(self.summary.failed),
         )
 
-    def _try_on_disk(self, write: Callable[[], None]) -> None:
+    def _try_on_disk(self, write: Callable[..., None], *what: Any) -> None:
         """A disk that is full would be so for the next cell too."""
         try:
-            write()
+            write(*what)
         except OSError as error:
             self.summary.stopped = self.summary.stopped or str(error)

@@ -7,7 +7,7 @@ from lightning_app.record import Record
 from lightning_app.sweep.cells import Cell
 
 Running = tuple[Cell, Mapping[str, int]]
-"""A cell, and what it says of its progress: epoch, epochs, step."""
+"""A cell, and what it says of its progress: epoch, epochs, batches."""
 
 
 class Estimator(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import yaml
 
 from lightning_app.sweep.cells import Cell
+from lightning_app.sweep.words import one_line
 
 _ABOUT = """\
 # The cells of grid {grid}. Start them with
@@ -32,7 +33,7 @@ def sweep_file(grid: str, project: str, cells: Sequence[Cell], arguments: Sequen
     # W&B's agent asks for a program, also where a command says all.
     command = ["${env}", "${program}", "sweep", *arguments, "${args}"]
     head = {"name": grid, "project": project, "program": "lightning", "method": "grid", "command": command}
-    values = [f"      - run_id={cell.run.run_id}  # {' '.join(cell.title.split())}" for cell in cells]
+    values = [f"      - run_id={cell.run.run_id}  # {one_line(cell.title)}" for cell in cells]
     lines = [
         _ABOUT.format(grid=grid),
         yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip(),

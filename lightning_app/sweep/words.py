@@ -76,10 +76,12 @@ def epoch_of(progress: Mapping[str, int]) -> str:
     """How far a run says it is.
 
     Example:
-        >>> epoch_of({"epoch": 2, "epochs": 10, "step": 30}), epoch_of({})
+        >>> epoch_of({"epoch": 2, "epochs": 10, "batches": 30}), epoch_of({})
         ('epoch 3/10', 'starting')
     """
-    return f"epoch {progress['epoch'] + 1}/{progress['epochs']}" if "epoch" in progress else "starting"
+    return (
+        f"epoch {progress['epoch'] + 1}/{progress['epochs']}" if {"epoch", "epochs"} <= progress.keys() else "starting"
+    )
 
 
 def one_line(text: str) -> str:

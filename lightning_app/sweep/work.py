@@ -6,11 +6,12 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 import wandb
@@ -24,18 +25,19 @@ from lightning_app.sweep.outcome import Kind, Share
 from metrics import InputError
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_MAX_MESSAGE = 2000  # characters; what does not fit into a pipe blocks
 _FIRST_TO_GO = "1000"  # where the system runs out of memory, it ends a cell and not the sweep or the desktop
 
 
 def work(cell: Cell, share: Share, log: Path, told: Connection) -> None:
     """Run one cell, in a process of its own, and tell how it ended: a pair of kind and message."""
     os.setsid()  # what the cell starts (W&B's service, processes of a distributed run) can be ended with it
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # how a lease that is lost interrupts
     follow_parent(lambda: os.killpg(0, signal.SIGKILL))
-    kind, message = _outcome(lambda: _run(cell, share, log))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # that is how a lease that is lost interrupts
+    kind, message = _outcome(lambda: _run(cell, share, log), cell.run.folder.parents[1])
     with suppress(OSError):  # the log's disk is full
         sys.stdout.flush()
-    told.send((kind, message))
+    told.send((kind, message[:_MAX_MESSAGE]))
     wandb.teardown()  # its service leaves a socket behind otherwise
     os._exit(0)  # the libraries' threads are of no use any more
 
@@ -64,22 +66,21 @@ def _settle(cell: Cell, share: Share) -> None:
     sys.modules["__main__"].__spec__ = find_spec("lightning_app.__main__")
 
 
-def _outcome(run: Callable[[], object]) -> tuple[Kind, str]:
+def _outcome(run: Callable[[], object], runs: Path) -> tuple[Kind, str]:
+    """How a run ended, and a line for people."""
     try:
         run()
     except KeyboardInterrupt:
         return "crashed", "interrupted"
     except BaseException as error:
-        causes = list(_chain(error))
+        causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, Busy | TakenOver):
                 return "busy", str(cause)
-        for cause in causes:
-            if isinstance(cause, OSError) and cause.errno in _DISK:
+            if isinstance(cause, OSError) and cause.errno in _DISK and _is_below(runs, cause.filename):
                 return "disk", str(cause)
-        for cause in causes:
-            if isinstance(cause, InputError):
-                return "refused", " ".join(str(cause).split())
+        if isinstance(error, InputError):
+            return "refused", " ".join(str(error).split())
         with suppress(OSError):  # the log's disk is full
             traceback.print_exc()
         last = " ".join(traceback.format_exception_only(error)[-1].split())
@@ -87,11 +88,15 @@ def _outcome(run: Callable[[], object]) -> tuple[Kind, str]:
     return "finished", ""
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    found = [error]
-    while (cause := found[-1].__cause__ or found[-1].__context__) is not None and cause not in found:
-        found.append(cause)
-    return found
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_below(runs: Path, file: Any) -> bool:
+    """Whether a file is one of the sweep's own; one without a name may be."""
+    return file is None or Path(os.fsdecode(file)).absolute().is_relative_to(runs)
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -46,5 +46,12 @@ class Sabotage(Callback):
             case "hog":
                 hoard = [bytearray(64 * 2**20) for _ in range(10_000)]
                 raise AssertionError(f"there is no limit: {len(hoard)}")
+            case "verbose":
+                raise RuntimeError("x" * 200_000)
+            case "own disk":
+                try:
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/a/cache/of/its/own")
+                except OSError:
+                    raise KeyError("what was in the cache") from None
             case "disk":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "last.ckpt")

@@ -113,6 +113,7 @@ SELECTIONS = [
     ({"only": ["n_train=20"], "skip": ["seed_everything=0"]}, ["20 1"]),
     ({"only": ["data=TableDataModule", "backbone=test_resnet"]}, ["20 0", "20 1", "30 0", "30 1"]),
     ({"only": ["n_train=20"], "skip": ["seed_everything=0,1"]}, []),
+    ({"only": ["n_train=2e1"]}, ["20 0", "20 1"]),
 ]
 
 
@@ -181,3 +182,31 @@ def test_files_without_grids_and_with_several(config: Path, write_grid: WriteGri
 def test_a_condition_that_means_nothing_is_explained(condition: str, expected: str, write_grid: WriteGrid) -> None:
     with pytest.raises(InputError, match=expected):
         titles(Source([str(write_grid())]), only=[condition])
+
+
+def test_class_pairs_are_chosen_whole(write_grid: WriteGrid) -> None:
+    file = write_grid({"product": {"data.classes": [[0, 1], [1, 0]]}})
+    assert titles(Source([str(file)]), only=["classes=[1, 0]"]) == ["classes=[1, 0]"]
+
+
+def test_values_that_json_does_not_know_are_those_of_the_file(write_grid: WriteGrid) -> None:
+    file = write_grid({"product": {"trainer.gradient_clip_val": [float("inf"), 1e-7]}})
+    _, cells, problems = read_grid(Source([str(file)]))
+    assert problems == []
+    assert [cell.config["trainer"]["gradient_clip_val"] for cell in cells] == [float("inf"), 1e-7]
+
+
+@pytest.mark.parametrize("option", ["seed_everything=true", "trainer.fast_dev_run=true"])
+def test_a_run_without_identity_or_record_is_a_problem(option: str, write_grid: WriteGrid) -> None:
+    _, cells, problems = read_grid(Source([str(write_grid({}))], options=[option]))
+    assert cells == []
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [(None, "grids"), ({"produkt": None}, "produkt"), ({"product": None, "set": {"name": "other"}}, "'name'")],
+)
+def test_what_is_no_block_is_explained(block: Any, expected: str, write_grid: WriteGrid) -> None:
+    with pytest.raises(InputError, match=expected):
+        read_grid(Source([str(write_grid({"set": {}}, block))]))

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback, LightningModule, Trainer
 from ray import exceptions
 
 from lightning_app.lease import holders
@@ -27,14 +26,6 @@ from metrics import InputError
 from tests.lightning_app.sweep.conftest import ROOT, WriteGrid, sabotaged, sweeping
 
 RAY = Path(sys.executable).with_name("ray")
-
-
-class Witness(Callback):
-    """Leaves behind what the process of a cell sees."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "WANDB_MODE")}
-        Path(f"seen-{os.environ['PL_GLOBAL_SEED']}").write_text(json.dumps(seen))
 
 
 class Cluster:
@@ -127,7 +118,9 @@ def test_a_sweep_on_two_nodes_is_stopped_and_goes_on_and_loses_one(cluster: Clus
     for _ in range(2):
         cluster.add("--address", cluster.address, "--num-cpus=1", "--num-gpus=1")
     callbacks = [*sabotaged({0: "hang"}, times=2), *sabotaged({1: "hang"}, times=1)[1:]]
-    file = write_grid(seeds=3, accelerator="auto", callbacks=[*callbacks, {"class_path": f"{__name__}.Witness"}])
+    file = write_grid(
+        seeds=3, accelerator="auto", callbacks=[*callbacks, {"class_path": "tests.lightning_app.sweep.witness.Witness"}]
+    )
     command = (file, "--engine", "ray", "--address", cluster.address, "--gpus", "0.5")
 
     with sweeping(*command) as sweep:

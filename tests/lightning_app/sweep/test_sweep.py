@@ -30,13 +30,14 @@ def records(runs: str = "runs") -> dict[str, dict[str, Any]]:
 
 
 def litter(runs: str = "runs") -> list[Path]:
-    """What should have gone: partial files, leases."""
-    return [f for f in Path(runs).rglob("*") if f.name.startswith(".") and f.name not in (".leases", ".properties")]
+    """What should have gone: partial files, leases that are held."""
+    hidden = [f for f in Path(runs).rglob(".*") if f.name not in (".leases", ".properties")]
+    return hidden + [Path(key) for key in lease.holders(Path(runs) / "mine/.leases")]
 
 
-def starts() -> int:
+def starts(runs: str = "runs") -> int:
     """How often a cell has been started."""
-    return sum(len(file.read_text().splitlines()) for file in Path("runs").glob("mine/*/starts.jsonl"))
+    return sum(len(file.read_text().splitlines()) for file in Path(runs).glob("mine/*/starts.jsonl"))
 
 
 @pytest.mark.slow
@@ -96,7 +97,10 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
     kills = 0
     while kills < 5:
         with sweeping(file, "--runs", "killed") as process:
-            time.sleep(rng.uniform(9, 20))
+            seen = starts("killed")
+            while starts("killed") == seen and process.poll() is None:
+                time.sleep(0.1)
+            time.sleep(rng.uniform(0, 4))
             if process.poll() is not None:
                 break
             os.killpg(process.pid, signal.SIGKILL)
@@ -106,7 +110,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
     code, _, err = swept(file, "--runs", "killed")
     assert code == 0, err
     assert kills
-    assert len(records("killed")) == 4
+    assert starts("killed") > starts("whole") == len(records("killed")) == 4
     assert records("killed") == records("whole")
     assert litter("killed") == []
     for run_id in records("whole"):
@@ -174,6 +178,17 @@ def test_shards_do_every_cell_once(write_grid: WriteGrid) -> None:
         assert len(records()) == count
 
 
+@pytest.mark.slow
+def test_a_message_of_any_length_and_an_error_of_a_callback_cost_a_cell_only(write_grid: WriteGrid) -> None:
+    file = write_grid(seeds=3, callbacks=sabotaged({0: "verbose", 1: "own disk"}))
+    code, _, err = swept(file)
+    assert code == 1, err
+    assert {record["seed"] for record in records().values()} == {2}
+    failures = {f["seed"]: f for f in (json.loads(p.read_text()) for p in Path("runs").glob("mine/*/failed.json"))}
+    assert {seed: failure["kind"] for seed, failure in failures.items()} == {0: "crashed", 1: "crashed"}
+    assert len(failures[0]["message"]) < 5000
+
+
 def test_what_cannot_run_is_found_before_anything_starts(
     write_grid: WriteGrid, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +229,9 @@ def test_a_dry_run_lists_the_cells_and_leaves_nothing(
         (["--skip", "n_train=40"], "no cell of grid 'mine' is left"),
         (["--workers", "0"], "at least 1"),
         (["--worker", "2"], "unrecognized arguments: --worker 2"),
+        (["--set", "name=other"], "'name', which is the same for all runs of a grid"),
         (["--runs", "/proc/none", "--dry-run"], ""),
+        (["--shard", "9/9"], ""),
         (["--dry-run", "--status"], "not allowed with"),
     ],
 )
