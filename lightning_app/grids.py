@@ -4,7 +4,7 @@ import difflib
 import inspect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -35,12 +35,6 @@ class Combinations:
     cells: list[dict[str, Any]] = field(default_factory=list)
     zip: dict[str, list[Any]] = field(default_factory=dict)
     product: dict[str, list[Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """What is null in the file is as if it was not there."""
-        for part in fields(self):
-            if getattr(self, part.name) is None:
-                setattr(self, part.name, [] if part.name in ("cells", "when") else {})
 
 
 @dataclass
@@ -210,6 +204,10 @@ def check_grids(grids: Mapping[str, list[Block]], config: Mapping[str, Any], *, 
 def _mistakes(blocks: list[Block], known: set[str], raw: bool) -> Iterator[str]:
     for block in blocks:
         for part in (block, *block.when):
+            empty = [name for name in ("set", "cells", "zip", "product") if getattr(part, name) is None]
+            if empty:
+                yield f"has nothing under {empty[0]!r}: leave it out, or say what belongs there"
+                continue
             lengths = {key: len(values) for key, values in part.zip.items()}
             if len(set(lengths.values())) > 1:
                 counted = ", ".join(f"{key}: {length}" for key, length in lengths.items())

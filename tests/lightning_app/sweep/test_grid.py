@@ -205,7 +205,12 @@ def test_a_run_without_identity_or_record_is_a_problem(option: str, write_grid: 
 
 @pytest.mark.parametrize(
     ("block", "expected"),
-    [(None, "grids"), ({"produkt": None}, "produkt"), ({"product": None, "set": {"name": "other"}}, "'name'")],
+    [
+        (None, "grids"),
+        ({"produkt": None}, "produkt"),
+        ({"product": None}, "'product'"),
+        ({"set": {"name": "x"}}, "'name'"),
+    ],
 )
 def test_what_is_no_block_is_explained(block: Any, expected: str, write_grid: WriteGrid) -> None:
     with pytest.raises(InputError, match=expected):
