@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,6 +193,38 @@ def test_what_ray_says_of_a_cell_that_it_has_no_outcome_of(error: Exception, kin
 def test_a_node_that_cannot_run_cells_ends_the_sweep(cause: Exception, message: str) -> None:
     with pytest.raises(InputError, match=message):
         outcome_of(failed_task(cause))
+
+
+def engine_on(outcome: Callable[[], Outcome], tmp_path: Path) -> RayEngine:
+    """An engine that has started a cell, on a cluster that says what the test wants."""
+    engine = object.__new__(RayEngine)
+    run = Run("mine", "0123456789ab", tmp_path / "mine/0123456789ab", {})
+    engine._running = {"task": Cell(run, {}, "the run", ".")}  # type: ignore[dict-item]  # any name will do
+    engine._ray = SimpleNamespace(
+        wait=lambda tasks, **_: (tasks, []), get=lambda task: outcome(), exceptions=exceptions
+    )
+    return engine
+
+
+def test_a_record_that_is_not_seen_here_ends_the_sweep(tmp_path: Path) -> None:
+    engine = engine_on(lambda: Outcome("finished"), tmp_path)
+    (cell,) = engine._running.values()
+    with pytest.raises(InputError, match=f"has finished {cell.run.folder}, but not in this one: .* all nodes share"):
+        engine.wait(1)
+    engine._running = {"task": cell}  # type: ignore[dict-item]
+    cell.run.folder.mkdir(parents=True)
+    cell.run.result.write_text("{}")
+    assert engine.wait(1) == [(cell, Outcome("finished"))]
+
+
+def test_a_cluster_that_is_gone_costs_one_line(tmp_path: Path) -> None:
+    def gone() -> Outcome:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(
+        InputError, match=r"connection to the Ray cluster is lost .*Broken pipe.*the same command goes on"
+    ):
+        engine_on(gone, tmp_path).wait(1)
 
 
 @pytest.mark.parametrize("prefix", ["", "ray://"])
