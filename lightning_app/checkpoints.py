@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
+
+from lightning_app.loggers import EpochLog
 
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
 
@@ -55,6 +59,30 @@ class WholeCheckpoints(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
             raise
         _sync(file.parent)
+
+
+class RowThenCheckpoint(ModelCheckpoint):
+    """Writes an epoch's row of ``metrics.csv`` before its checkpoint.
+
+    Lightning logs an epoch after its checkpoint: a process that is killed between the two goes on with the next epoch,
+    and the row is lost. The other way round, the epoch is run again, and its row replaced by an equal one.
+
+    Args:
+        log: Where rows are kept.
+        **options: Those of Lightning's ModelCheckpoint.
+    """
+
+    def __init__(self, log: EpochLog, **options: Any) -> None:
+        super().__init__(**options)
+        self._log = log
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the row, then the checkpoint."""
+        # Not trainer.logged_metrics, which still holds what was measured in earlier epochs only.
+        row = trainer._logger_connector.metrics["log"]
+        self._log.log_metrics({name: float(value) for name, value in row.items()} | {"epoch": trainer.current_epoch})
+        self._log.save()
+        super().on_train_epoch_end(trainer, pl_module)
 
 
 def _tidy(folder: Path) -> None:

@@ -17,12 +17,12 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from callbacks import Probe, SplitCheck
 from datamodules import TableDataModule
-from lightning_app.checkpoints import WholeCheckpoints
+from lightning_app.checkpoints import RowThenCheckpoint, WholeCheckpoints
 from lightning_app.grids import Block, check_grids
 from lightning_app.help import help_page
 from lightning_app.lease import Busy, Lease
@@ -151,6 +151,7 @@ class SuiteCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the record, the checkpoint and the progress line to what was configured."""
         configured = self.config_init[self.subcommand].trainer
+        self._log = EpochLog(self._run)
         callbacks: list[Callback] = _listed(configured.callbacks)
         loggers: list[Any] = [] if isinstance(configured.logger, bool) else _listed(configured.logger)
         if self.subcommand == "predict":
@@ -163,14 +164,14 @@ class SuiteCLI(LightningCLI):
             callbacks.append(ProgressLine())
         if configured.enable_checkpointing is not False:
             callbacks.append(
-                ModelCheckpoint(
+                RowThenCheckpoint(
+                    self._log,
                     dirpath=self._run.checkpoint.parent,
                     filename=self._run.checkpoint.stem,
                     enable_version_counter=False,
                     save_on_train_epoch_end=True,
                 )
             )
-        self._log = EpochLog(self._run)
         return super().instantiate_trainer(
             callbacks=callbacks,
             logger=[self._log, *loggers],

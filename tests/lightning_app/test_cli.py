@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 
+from lightning_app.checkpoints import WholeCheckpoints
 from lightning_app.main import main
 from models import ImageClassifier
 from tests.lightning_app.conftest import mistake
@@ -351,3 +352,31 @@ def test_interrupt_keeps_the_checkpoint_and_exits_cleanly(config: Path) -> None:
     (folder,) = Path("runs/test").iterdir()
     assert weights(folder)
     assert not (folder / "result.json").exists()
+
+
+def test_a_row_is_written_before_its_checkpoint(
+    fit: Fit, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", "--config", str(config), "--runs", "whole", "--trainer.max_epochs", "3"])
+    writes = 0
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after_the_second(*args: Any, real: Any = WholeCheckpoints.save_checkpoint, **options: Any) -> None:
+        nonlocal writes
+        real(*args, **options)
+        writes += 1
+        if writes == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeCheckpoints, "save_checkpoint", killed_after_the_second)
+        patch.setattr("lightning_app.loggers.EpochLog.finalize", lambda *_: None)
+        with pytest.raises(Killed):
+            fit("--trainer.max_epochs", "3")
+    fit("--trainer.max_epochs", "3")
+    assert "continuing from" in capsys.readouterr().err
+    (a,), (b,) = Path("whole/test").glob("*/metrics.csv"), Path("runs/test").glob("*/metrics.csv")
+    assert a.read_text() == b.read_text()
+    assert len(a.read_text().splitlines()) == 5
