@@ -53,7 +53,7 @@ def test_another_data_set_keeps_the_options_of_the_file_that_it_has_too(monkeypa
     assert len(cells) == 12
     for cell in cells:
         options = cell.config["data"]["init_args"]
-        assert (options["image_size"], options["n_val"], options["n_test"]) == (48, 100, 300)
+        assert (options["image_size"], options["n_val"], options["n_test"]) == (32, 100, 300)
         assert options["batch_size"] == {"resnet18": 40, "resnet34": 25}[cell.config["model"]["backbone"]]
         assert cell.config["name"] == "demo"
     assert {cell.config["data"]["class_path"] for cell in cells} == {"datamodules.MNIST5k", "datamodules.BrainSlices"}
