@@ -22,7 +22,7 @@ N_TRAIN, N_VAL = 40, 12
         AdversarialRobustness(("fgsm",), eps=(2, 4), n_images=None, batch_size=5),
         DatasetProperties(k=5),
     ],
-    ids=repr,
+    ids=["penultimate", "layers", "profile", "attacks", "one attack, all images", "properties"],
 )
 def test_every_pass_is_counted(probe: Probe, tiny_table: ImageTable) -> None:
     data = make_data(tiny_table, n_train=N_TRAIN, n_val=N_VAL)
