@@ -3,8 +3,6 @@
 import io
 import os
 import re
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from lightning_app.loggers import EpochLog
+from lightning_app.run import write_bytes
 
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
 
@@ -48,17 +47,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         # In memory first: a disk that is full is an OSError then, and not one of torch's own.
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with partial.open("xb") as stream:
-                stream.write(content.getbuffer())
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, file)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync(file.parent)
+        write_bytes(file, content.getbuffer())
 
 
 class RowThenCheckpoint(ModelCheckpoint):
@@ -90,13 +79,3 @@ def _tidy(folder: Path) -> None:
     for name in os.listdir(folder):
         if _PARTIAL.fullmatch(name):
             (folder / name).unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """See to it that the disk has the folder's new entry; not every file system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

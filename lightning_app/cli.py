@@ -118,7 +118,13 @@ def resolved_run(command: str, config: Config) -> Run:
 
 
 class SuiteCLI(LightningCLI):
-    """Lightning's command line, with a record for every run."""
+    """Lightning's command line, with a record for every run.
+
+    Attributes:
+        was_finished: Whether `fit` found the record of a run that another process had finished.
+    """
+
+    was_finished = False  # here, since Lightning's constructor does all the work
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds where records go, and the grids that `sweep` reads."""
@@ -152,8 +158,8 @@ class SuiteCLI(LightningCLI):
         """Adds the record, the checkpoint and the progress line to what was configured."""
         configured = self.config_init[self.subcommand].trainer
         self._log = EpochLog(self._run)
-        callbacks: list[Callback] = _listed(configured.callbacks)
-        loggers: list[Any] = [] if isinstance(configured.logger, bool) else _listed(configured.logger)
+        callbacks: list[Callback] = as_list(configured.callbacks)
+        loggers: list[Any] = [] if isinstance(configured.logger, bool) else as_list(configured.logger)
         if self.subcommand == "predict":
             loggers = []  # nothing is logged
         self._pulse = Pulse()
@@ -175,7 +181,7 @@ class SuiteCLI(LightningCLI):
         return super().instantiate_trainer(
             callbacks=callbacks,
             logger=[self._log, *loggers],
-            plugins=[WholeCheckpoints(), *_listed(configured.plugins)],
+            plugins=[WholeCheckpoints(), *as_list(configured.plugins)],
             default_root_dir=configured.default_root_dir or self.config[self.subcommand].runs,
             **kwargs,
         )
@@ -254,7 +260,8 @@ class SuiteCLI(LightningCLI):
         earlier = None if self.config.fit.rerun else read_record(self._run)
         if earlier is not None and self.trainer.is_global_zero:
             show_record(earlier, [*self._pointers(), ("train again", "the same command with --rerun true")])
-        return earlier is not None
+        self.was_finished = earlier is not None
+        return self.was_finished
 
     def _pointers(self) -> list[tuple[str, str]]:
         """Where to look next, most useful first."""
@@ -404,8 +411,13 @@ class _Recorded:
 _FIT_KEYS = ("seed_everything", "trainer", "model", "data")
 
 
-def _listed(value: Any) -> list[Any]:
-    """None, one or several, as a list."""
+def as_list(value: Any) -> list[Any]:
+    """None, one or several, as a list.
+
+    Example:
+        >>> as_list(None), as_list(1), as_list([1, 2])
+        ([], [1], [1, 2])
+    """
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 

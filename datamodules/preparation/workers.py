@@ -54,7 +54,7 @@ def map_in_order(compute: Callable[[Task], Result], tasks: Sequence[Task], worke
     # Copies of one clean process: a copy of this one, which may have threads (as torch's), might never come back.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["datamodules.preparation.prepare"])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     waiting: deque[Future[_Done[Result]]] = deque()
     sent, bundle = 0, 1
     try:
@@ -103,6 +103,11 @@ def _timed(compute: Callable[[Task], Result], tasks: Sequence[Task]) -> _Done[Re
     return _Done(results, time.perf_counter() - start, None)
 
 
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent decides
+    follow_parent()
+
+
 def follow_parent(end: Callable[[], None] = lambda: os._exit(1)) -> None:
     """End with the parent: a worker whose parent is killed would wait for work for ever.
 
@@ -111,7 +116,6 @@ def follow_parent(end: Callable[[], None] = lambda: os._exit(1)) -> None:
     """
     parent = parent_process()
     assert parent is not None
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the parent decides
 
     def watch() -> None:
         parent.join()

@@ -52,21 +52,22 @@ class Attempt:
         self.sentinel = self._process.sentinel
         self._said: tuple[Kind, str] | None = None
         self._progress: Any = None
-        self._moved = self._looked = self.began
+        self._moved = self._looked = self._heard = self.began
 
     def poll(self) -> Outcome | None:
         """How the attempt ended; None while it goes on."""
-        self._said = self._said or self._hear()
-        if self._process.is_alive():
-            if self._said is not None:
-                self._process.join(_FAREWELL)
+        alive = self._process.is_alive()  # asked first: what it said before it ended is there to be heard
+        if self._said is None:
+            self._hear()
+        if alive and self._said is not None:
+            if time.monotonic() - self._heard > _FAREWELL:
                 self._process.kill()
-                return None
+            return None
+        if alive:
             if not self._hangs():
                 return None
             self.kill()
             return self._outcome("hung", f"no batch finished in {self.share.patience:.0f} s")
-        self._said = self._said or self._hear()
         self._end_what_it_started()
         if self._said is not None:
             return self._outcome(*self._said)
@@ -86,12 +87,11 @@ class Attempt:
     def _outcome(self, kind: Kind, message: str) -> Outcome:
         return Outcome(kind, message, time.monotonic() - self.began)
 
-    def _hear(self) -> tuple[Kind, str] | None:
+    def _hear(self) -> None:
         with suppress(EOFError, OSError):
             if self._told.poll():
-                said: tuple[Kind, str] = self._told.recv()
-                return said
-        return None
+                self._said = self._told.recv()
+                self._heard = time.monotonic()
 
     def _end_what_it_started(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

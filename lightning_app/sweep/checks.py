@@ -15,7 +15,7 @@ from callbacks import Probe
 from callbacks.probe import Prospect
 from datamodules import ImageTable, TableDataModule
 from datamodules.tables import exists
-from lightning_app.cli import mistakes_in_one_line
+from lightning_app.cli import as_list, mistakes_in_one_line
 from lightning_app.parser import SuiteParser
 from lightning_app.sweep.cells import Cell, Problem
 from metrics import InputError, Progress
@@ -164,7 +164,7 @@ class _Checker:
             network = self._once(["model", model], "model", partial(self._network, model))
         except InputError as mistake:
             yield str(mistake)
-        for entry in _listed(cell.config["trainer"]["callbacks"]):
+        for entry in as_list(cell.config["trainer"]["callbacks"]):
             try:
                 probe = self._once(["callback", entry], _name(entry), partial(self._made, "callback", entry))
                 if isinstance(probe, Probe) and network is not None and outlook.counts is not None:
@@ -253,8 +253,3 @@ def _prospect(network: ImageClassifier, counts: Mapping[str, int]) -> Prospect:
 
 def _name(section: Section) -> str:
     return str(section["class_path"])
-
-
-def _listed(value: Any) -> list[Any]:
-    """None, one or several, as a list."""
-    return [] if value is None else value if isinstance(value, list) else [value]

@@ -40,46 +40,48 @@ def run_sweep(given: argparse.Namespace, argv: Sequence[str]) -> None:
     silence_libraries()
     if given.export_wandb:
         check_place(given.export_wandb)
-    name, cells = _cells(given)
+    name, cells, to_do = _cells(given)
     if not cells:  # more parts than cells: the others have them
         print(f"nothing to do: part {given.shard[0]} of {given.shard[1]} of grid {name!r} has no cell")
     elif given.status:
         show_status(cells, Estimates(cells, trial=False))
     elif given.export_wandb:
-        _export(given, name, cells, argv)
+        _export(given, name, to_do, argv)
     elif given.dry_run:
         engine = _local(given, cells)
         show_cells(cells, Ledger(cells).look(), Estimates(cells, threads=engine.share.threads), engine.workers)
-        for table in missing_tables(_to_do(cells)):
+        for table in missing_tables(to_do):
             print(f"{os.path.relpath(table)} is made when the sweep starts")
-    elif not _run(given, name, cells):
+    elif not _run(given, cells, to_do):
         sys.exit(1)
 
 
-def _export(given: argparse.Namespace, name: str, cells: Sequence[Cell], argv: Sequence[str]) -> None:
+def _export(given: argparse.Namespace, name: str, to_do: Sequence[Cell], argv: Sequence[str]) -> None:
     """Write the cells that are not done as a W&B sweep, whose agents get one each."""
-    todo = _to_do(cells)
-    if not todo:
-        raise InputError(f"nothing to export: all {len(cells)} cells of grid {name!r} are done")
-    text = sweep_file(name, _project(todo), todo, _without(argv, ("--export-wandb", "--shard")))
+    if not to_do:
+        raise InputError(f"nothing to export: all cells of grid {name!r} are done")
+    text = sweep_file(name, _project(to_do), to_do, _without(argv, ("--export-wandb", "--shard")))
     write_output(given.export_wandb, text)
-    print(f"{len(todo)} cells: wandb sweep {given.export_wandb}")
+    print(f"{len(to_do)} cells: wandb sweep {given.export_wandb}")
 
 
-def _cells(given: argparse.Namespace) -> tuple[str, list[Cell]]:
-    """The cells that are meant, all of which can run."""
+def _cells(given: argparse.Namespace) -> tuple[str, list[Cell], list[Cell]]:
+    """The name of the grid, the cells that are meant, and those of them that are not done, all of which can run."""
     with Stages() as stages:
         stages.begin("reading the grid")
         name, cells, problems = read_grid(Source(given.config, given.grid, given.set, given.runs))
         cells = select(cells, only=given.only, skip=given.skip)
+        to_do = _to_do(cells)
         if not given.status:
-            problems = [*problems, *check_cells(_to_do(cells), stages.begin("checking the cells"))]
+            problems = [*problems, *check_cells(to_do, stages.begin("checking the cells"))]
     if problems:
         _refuse(problems)
     if not cells:
         raise InputError(f"no cell of grid {name!r} is left: loosen --only or --skip")
     part, parts = given.shard or (1, 1)
-    return name, cells[part - 1 :: parts]
+    cells = cells[part - 1 :: parts]
+    mine = {cell.run.run_id for cell in cells}
+    return name, cells, [cell for cell in to_do if cell.run.run_id in mine]
 
 
 def _to_do(cells: Sequence[Cell]) -> list[Cell]:
@@ -98,10 +100,10 @@ def _refuse(problems: Sequence[Problem]) -> None:
     raise InputError(f"no cell was started: the grid has {several}, named above")
 
 
-def _run(given: argparse.Namespace, name: str, cells: Sequence[Cell]) -> bool:
+def _run(given: argparse.Namespace, cells: Sequence[Cell], to_do: Sequence[Cell]) -> bool:
     """Run the cells; whether all of them are done."""
     with Stages() as stages:
-        problems = make_tables(_to_do(cells), stages.begin("making tables"))
+        problems = make_tables(to_do, stages.begin("making tables"))
     if problems:
         _refuse(problems)
     engine = _engine(given, cells)

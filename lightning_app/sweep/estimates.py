@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from callbacks import Probe
+from lightning_app.cli import as_list
 from lightning_app.machine import machine
 from lightning_app.record import Record
 from lightning_app.run import CONFIG, RESULT, Config
@@ -182,7 +183,7 @@ def _most(data: str) -> int:
 
 def _probes(callbacks: Any) -> Iterator[Probe]:
     """The probes among what a configuration lists as callbacks."""
-    for given in callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []:
+    for given in as_list(callbacks):
         kind = _class(given)
         if isinstance(kind, type) and issubclass(kind, Probe):
             yield kind(**given.get("init_args") or {})

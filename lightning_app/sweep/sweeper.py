@@ -134,13 +134,14 @@ class Sweep:
     def _take(self, cell: Cell, outcome: Outcome) -> None:
         """What follows from the end of an attempt."""
         key = cell.run.run_id
-        record = read_record(cell.run) if outcome.kind == "finished" else None
-        if outcome.kind == "finished" and record is None:
+        if outcome.kind == "finished":
+            record = read_record(cell.run)
+            if record is not None:
+                self.summary.done.append(cell)
+                self._watch.finished(cell, record, outcome.seconds)
+                return
             outcome = replace(outcome, kind="crashed", message="it came to its end, but there is no record")
-        if record is not None:
-            self.summary.done.append(cell)
-            self._watch.finished(cell, record, outcome.seconds)
-        elif outcome.kind == "busy":
+        if outcome.kind == "busy":
             self._others[key] = cell
             if (who := holder(cell.run.leases, key)) is not None:
                 self._watch.elsewhere(cell, who)

@@ -33,7 +33,7 @@ def work(cell: Cell, share: Share, log: Path, told: Connection) -> None:
     """Run one cell, in a process of its own, and tell how it ended: a pair of kind and message."""
     os.setsid()  # what the cell starts (W&B's service, processes of a distributed run) can be ended with it
     follow_parent(lambda: os.killpg(0, signal.SIGKILL))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # that is how a lease that is lost interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # how a lost lease interrupts; ignored by warm_up
     kind, message = _outcome(lambda: _run(cell, share, log), cell.run.folder.parents[1])
     with suppress(OSError):  # the log's disk is full
         sys.stdout.flush()
@@ -42,12 +42,13 @@ def work(cell: Cell, share: Share, log: Path, told: Connection) -> None:
     os._exit(0)  # the libraries' threads are of no use any more
 
 
-def _run(cell: Cell, share: Share, log: Path) -> None:
+def _run(cell: Cell, share: Share, log: Path) -> bool:
+    """Run the cell; whether another process had finished it."""
     with log.open("a", encoding="utf-8") as stream:
         for number in (1, 2):
             os.dup2(stream.fileno(), number)
     _settle(cell, share)
-    start({"subcommand": "fit", "fit": cell.config})
+    return start({"subcommand": "fit", "fit": cell.config}).was_finished
 
 
 def _settle(cell: Cell, share: Share) -> None:
@@ -66,10 +67,11 @@ def _settle(cell: Cell, share: Share) -> None:
     sys.modules["__main__"].__spec__ = find_spec("lightning_app.__main__")
 
 
-def _outcome(run: Callable[[], object], runs: Path) -> tuple[Kind, str]:
+def _outcome(run: Callable[[], bool], runs: Path) -> tuple[Kind, str]:
     """How a run ended, and a line for people."""
     try:
-        run()
+        if run():
+            return "busy", "another process has finished it"
     except KeyboardInterrupt:
         return "crashed", "interrupted"
     except BaseException as error:

@@ -91,7 +91,7 @@ def test_a_failure_that_passes_is_mended_by_the_second_attempt(write_grid: Write
 
 @pytest.mark.slow
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: WriteGrid) -> None:
-    file = write_grid(seeds=4, max_epochs=4)
+    file = write_grid(seeds=4, max_epochs=16)  # so that cells outlast the pauses below
     code, _, err = swept(file, "--runs", "whole")
     assert code == 0, err
     rng = random.Random(0)
@@ -101,7 +101,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
             seen = starts("killed")
             while starts("killed") == seen and process.poll() is None:
                 time.sleep(0.1)
-            time.sleep(rng.uniform(0, 4))
+            time.sleep(rng.uniform(0, 2))
             if process.poll() is not None:
                 break
             os.killpg(process.pid, signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
     code, _, err = swept(file, "--runs", "killed")
     assert code == 0, err
     assert kills
-    assert starts("killed") >= starts("whole") == len(records("killed")) == 4
+    assert starts("killed") > starts("whole") == len(records("killed")) == 4
     assert records("killed") == records("whole")
     assert litter("killed") == []
     for run_id in records("whole"):
@@ -130,9 +130,7 @@ def test_two_sweeps_at_once_do_each_cell_once(write_grid: WriteGrid) -> None:
     assert [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")] == [1] * 6
     assert not list(Path("runs").glob("mine/.leases/*"))
     done = Counter(line for _, err in outputs for line in re.findall(r"✓.*?(seed_everything=\d)", err))
-    assert set(done) == {
-        f"seed_everything={seed}" for seed in range(6)
-    }  # one may find done what the other has finished
+    assert done == Counter({f"seed_everything={seed}": 1 for seed in range(6)})
 
 
 @pytest.mark.slow
