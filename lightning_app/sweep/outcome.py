@@ -11,9 +11,9 @@ class Outcome:
     """How an attempt at a cell ended.
 
     Attributes:
-        kind: finished (its record is there) · busy (another process works on it, or has just finished it) · refused (a mistake in
-            its configuration or data, which no second attempt mends) · crashed · hung · memory (ran out of it) · disk
-            (full, read-only, over quota: others would fail as well) · lost (the machine it ran on is gone).
+        kind: finished (its record is there) · busy (another process works on it, or has just finished it) · refused (a
+            mistake in its configuration or data, which no second attempt mends) · crashed · hung · memory (ran out of
+            it) · disk (full, read-only, over quota: others would fail as well) · lost (the machine it ran on is gone).
         message: One line for people; empty when finished.
         seconds: How long the attempt took.
     """
