@@ -64,14 +64,14 @@ def bias(svg: Path | None) -> None:
     for d in _TRUTHS:
         print(f"| {d} | " + " | ".join(f"{means[d, estimator, n]:.1f}" for estimator, n in columns) + " |")
     if svg is not None:
-        with drawn("true dimension", "estimate") as (axes, text):
+        with drawn("true dimension", "estimate") as (axes, drawing):
             axes.plot([0, _TRUTHS[-1]], [0, _TRUTHS[-1]], color="#777777", lw=1, label="truth")
             for i, estimator in enumerate(_ESTIMATORS):
                 for n, style in zip(_SIZES, (":", "--", "-"), strict=True):
                     values = [means[d, estimator, n] for d in _TRUTHS]
                     label = f"{estimator}, N = {n:,}" if n == _SIZES[-1] else None
                     axes.plot(_TRUTHS, values, style, color=COLOURS[i], marker=MARKERS[i], ms=4, label=label)
-        svg.write_text(text[0], encoding="utf-8")
+        svg.write_text(drawing.svg, encoding="utf-8")
 
 
 def _estimates(d: int, n: int, draw: int) -> dict[str, float]:

@@ -1,9 +1,10 @@
-"""Figures as SVG text: one look for every page."""
+"""Figures as SVG and PDF: one look for every page."""
 
 import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -29,31 +30,50 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+@dataclass
+class Drawing:
+    """A figure, empty until it is finished.
+
+    Attributes:
+        svg: As SVG text.
+        pdf: As PDF.
+    """
+
+    svg: str = ""
+    pdf: bytes = b""
+
+
 @contextmanager
-def drawn(xlabel: str, ylabel: str, *, log_x: bool = False) -> Iterator[tuple[Axes, list[str]]]:
-    """Axes to draw on, and a list that holds the finished figure as SVG text afterwards.
+def drawn(
+    xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False, size: tuple[float, float] = (5.2, 3.4)
+) -> Iterator[tuple[Axes, Drawing]]:
+    """Axes to draw on, and what holds the finished figure afterwards.
 
     Example:
-        >>> with drawn("time / s", "length / m") as (axes, svg):
+        >>> with drawn("time / s", "length / m") as (axes, drawing):
         ...     _ = axes.plot([0, 1], [0, 1])
-        >>> svg[0].startswith("<svg")
-        True
+        >>> drawing.svg.startswith("<svg"), drawing.pdf.startswith(b"%PDF")
+        (True, True)
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
         if log_x:
             axes.set_xscale("log")
-        svg: list[str] = []
-        yield axes, svg
+        if log_y:
+            axes.set_yscale("log")
+        drawing = Drawing()
+        yield axes, drawing
         if axes.get_legend_handles_labels()[1]:
             axes.legend()
-        text = io.StringIO()
+        svg, pdf = io.StringIO(), io.BytesIO()
         with warnings.catch_warnings():
             # Names in a script that the font lacks: boxes in the legend, and nothing that the user could mend.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        svg.append(text.getvalue()[text.getvalue().index("<svg") :])
+            figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+            figure.savefig(pdf, format="pdf", metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
+        drawing.svg = svg.getvalue()[svg.getvalue().index("<svg") :]
+        drawing.pdf = pdf.getvalue()
 
 
 def plain_text(text: str) -> str:

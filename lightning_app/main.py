@@ -22,7 +22,7 @@ _COMMANDS = {
 _OWN_PARSER = {
     "measure": "lightning_app.measure_options",
     "sweep": "lightning_app.sweep.options",
-    "report": "lightning_app.report_options",
+    "report": "lightning_app.report.options",
 }
 
 _GOES_ON = ": the same command goes on where it was"
@@ -112,7 +112,7 @@ def _run(argv: list[str]) -> None:
 
         start_sweep(argv[1:])
     elif argv[0] == "report":
-        from lightning_app.report import run_report
+        from lightning_app.report.command import run_report
 
         run_report(argv[1:])
     else:

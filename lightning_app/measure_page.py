@@ -74,7 +74,7 @@ def _figures(measurement: Measurement) -> Iterator[_Figure]:
 def _sharpness_over_m(sharpness: Sharpness, trials: int) -> _Figure:
     curve: list[tuple[int, Estimate]] = [(point.n_used, point) for point in sharpness.over_m]
     sizes, values = [size for size, _ in curve], [point.value for _, point in curve]
-    with drawn("images per sample, M", "K_F (pixels in [0, 1])", log_x=True) as (axes, svg):
+    with drawn("images per sample, M", "K_F (pixels in [0, 1])", log_x=True) as (axes, drawing):
         _band(axes, curve, 0, f"mean of {trials} samples, 95 % band")
         everything = sharpness.of_all
         if everything.n_used > sizes[-1]:
@@ -88,7 +88,7 @@ def _sharpness_over_m(sharpness: Sharpness, trials: int) -> _Figure:
         growth = f" From M = {sizes[0]:,} to {sizes[-1]:,} it grew like M to the power {slope:.2f}."
     return _Figure(
         "Label sharpness over sample size",
-        svg[0],
+        drawing.svg,
         f"K_F is an extreme value: the more images, the closer the closest pair.{growth} Compare equal M only.",
     )
 
@@ -102,7 +102,7 @@ def _nearest_distances(sharpness: Sharpness, collection: Collection) -> _Figure:
     shown = classes if len(classes) <= _MOST_CLASSES else []
     largest = max(enemies.max(), friends[np.isfinite(friends)].max(initial=0.0))
     bins = np.linspace(0, largest, 41)
-    with drawn("RMS difference per pixel value to the nearest image", "images") as (axes, svg):
+    with drawn("RMS difference per pixel value to the nearest image", "images") as (axes, drawing):
         for i in shown:
             own = collection.labels == i
             for distances, style, where in ((enemies, "-", "other"), (friends, ":", "same")):
@@ -115,7 +115,7 @@ def _nearest_distances(sharpness: Sharpness, collection: Collection) -> _Figure:
     closer = float((enemies < friends).mean())
     return _Figure(
         "Nearest images",
-        svg[0],
+        drawing.svg,
         f"For {closer:.1%} of the images the nearest image belongs to another class. "
         "K_F is decided by the left end of the solid lines.",
     )
@@ -132,12 +132,12 @@ def _dimension_over_k(dimensions: Dimensions, k: int) -> _Figure:
     curve = dimensions.over_k["mle"]
     ks = [at for at, _ in curve]
     values = [estimate.value for _, estimate in curve]
-    with drawn("neighbours per point, k", "intrinsic dimension, MLE", log_x=True) as (axes, svg):
+    with drawn("neighbours per point, k", "intrinsic dimension, MLE", log_x=True) as (axes, drawing):
         _band(axes, curve, 0, "MLE, 95 % band")
         plain_ticks(axes, ks)
     return _Figure(
         "Dimension over scale",
-        svg[0],
+        drawing.svg,
         f"Between k = {ks[0]} and {ks[-1]} the estimate goes from {number(values[0])} to {number(values[-1])}; "
         f"k = {k} is what the table shows. A plateau means that the dimension does not depend on the scale.",
     )
@@ -145,7 +145,7 @@ def _dimension_over_k(dimensions: Dimensions, k: int) -> _Figure:
 
 def _dimension_over_n(dimensions: Dimensions) -> _Figure:
     curves = {name: curve for name, curve in dimensions.over_n.items() if len(curve) > 1}
-    with drawn("images, N", "intrinsic dimension", log_x=True) as (axes, svg):
+    with drawn("images, N", "intrinsic dimension", log_x=True) as (axes, drawing):
         for i, (name, curve) in enumerate(curves.items()):
             _band(axes, curve, i, {"mle": "MLE", "twonn": "TwoNN"}[name] + ", 95 % band")
         plain_ticks(axes, [at for at, _ in next(iter(curves.values()))])
@@ -155,7 +155,7 @@ def _dimension_over_n(dimensions: Dimensions) -> _Figure:
     )
     return _Figure(
         "Dimension over sample size",
-        svg[0],
+        drawing.svg,
         f"With more images the estimate moved: {moves}. Where it still rises, the true dimension is higher.",
     )
 

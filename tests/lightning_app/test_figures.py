@@ -17,9 +17,9 @@ def texts(svg: str) -> list[str]:
 
 
 def figure(label: str = "a line", xlabel: str = "time / s") -> str:
-    with drawn(xlabel, "length / m") as (axes, svg):
+    with drawn(xlabel, "length / m") as (axes, drawing):
         axes.plot([1, 2], [3, 5], label=label)
-    return svg[0]
+    return drawing.svg
 
 
 def test_a_figure_is_svg_that_names_no_date_and_no_program() -> None:
@@ -49,18 +49,18 @@ def test_settings_are_restored_after_an_error() -> None:
 
 
 def test_without_a_label_there_is_no_legend() -> None:
-    with drawn("x", "y") as (axes, svg):
+    with drawn("x", "y") as (axes, drawing):
         axes.plot([1, 2], [3, 5])
-    assert "legend" not in svg[0]
+    assert "legend" not in drawing.svg
     assert "legend" in figure()
 
 
 def test_plain_ticks_are_the_values_and_no_others() -> None:
-    with drawn("x", "y", log_x=True) as (axes, svg):
+    with drawn("x", "y", log_x=True) as (axes, drawing):
         axes.plot([5, 50, 1500], [1, 1, 1])
         plain_ticks(axes, [5, 50, 1500])
         axes.set_yticks([])
-    assert [text for text in texts(svg[0]) if text[0].isdigit()] == ["5", "50", "1500"]
+    assert [text for text in texts(drawing.svg) if text[0].isdigit()] == ["5", "50", "1500"]
 
 
 @pytest.mark.parametrize("name", ["$a", "$a$", "$\\frac$", "\\$", "a$b$c", "100 %", "^_{}", "<b>&amp;"])

@@ -9,7 +9,7 @@ from lightning_app.mistakes import mistake
 from lightning_app.output import check_place, write_output
 from lightning_app.record_table import tabulate
 from lightning_app.records import read_records
-from lightning_app.report_options import parser
+from lightning_app.report.options import parser
 from lightning_app.wandb_records import read_wandb
 
 _STDOUT = "-"

@@ -1,0 +1,1 @@
+"""Scaling laws with error bars: records in, coefficients and forecasts out."""

@@ -1,0 +1,1 @@
+"""`lightning report`: what all records say together."""
