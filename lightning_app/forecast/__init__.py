@@ -1,0 +1,1 @@
+"""`lightning forecast`: how many images one's own data set needs."""
