@@ -1,7 +1,6 @@
 """Records side by side: one row each, every column of one type."""
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,11 +40,11 @@ class RecordTable:
 
     def to_csv(self) -> str:
         """The table as CSV: numbers in full precision, nothing where there is no value."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        lines = _Lines()
+        writer = csv.writer(lines, lineterminator="\r\n")  # it quotes words that hold a part of this, and no others
         writer.writerow(self.columns)
         writer.writerows(zip(*self.columns.values(), strict=True))
-        return text.getvalue()
+        return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
     def to_parquet(self) -> bytes:
         """The table as a Parquet file; needs pyarrow."""
@@ -57,6 +56,13 @@ class RecordTable:
         sink = pyarrow.BufferOutputStream()
         pyarrow.parquet.write_table(pyarrow.table(arrays), sink)
         return bytes(sink.getvalue())
+
+
+class _Lines(list[str]):
+    """Takes what a CSV writer writes, row by row."""
+
+    def write(self, line: str) -> None:
+        self.append(line)
 
 
 def tabulate(records: Sequence[Record]) -> RecordTable:

@@ -46,6 +46,11 @@ def test_every_number_and_word_comes_back_from_csv_and_parquet(rows: list[tuple[
         assert found["word"] == (word or "")
 
 
+def test_a_lone_carriage_return_comes_back() -> None:
+    table = tabulate([{"run_id": "r", "message": "10 %\r20 %\r\n"}])
+    assert csv_rows(table)[0]["message"] == "10 %\r20 %\r\n"
+
+
 def test_identity_comes_first_then_numbers_then_versions() -> None:
     record = {"version/torch": "2", "test/loss": 1.0, "data/K_F": 2.0, "kind": "x", "n_train": 5, "name": "a"}
     table = tabulate([record | {"run_id": "1"}, {"run_id": "2", "repr/d_mle": 3.0}])
