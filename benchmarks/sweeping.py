@@ -84,7 +84,7 @@ def killed(seed: int) -> None:
     while kills < KILLS:
         command = [*_LIGHTNING, "sweep", "--config", str(grid), "--runs", "killed"]
         sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        pause = rng.uniform(5, 25)
+        pause = rng.uniform(0, whole / 3)
         try:
             sweep.wait(timeout=pause)
         except subprocess.TimeoutExpired:

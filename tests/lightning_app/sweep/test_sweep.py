@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,12 @@ def starts(runs: str = "runs") -> int:
 
 @pytest.mark.slow
 def test_a_grid_runs_and_the_same_command_then_does_nothing(write_grid: WriteGrid) -> None:
-    file = write_grid(seeds=3)
+    file = write_grid(seeds=2)
     code, out, err = swept(file)
     assert code == 0, err
-    assert len(records()) == 3
+    assert len(records()) == 2
     assert "\x1b" not in out + err
-    for seed in range(3):
+    for seed in range(2):
         assert len(re.findall(rf"seed_everything={seed}\b", err)) == 1, err  # one line per event
     written = {file: file.stat().st_mtime_ns for file in Path("runs").rglob("*.*") if file.is_file()}
     code, out, err = swept(file)
@@ -58,18 +59,19 @@ def test_a_grid_runs_and_the_same_command_then_does_nothing(write_grid: WriteGri
 
 @pytest.mark.slow
 def test_cells_that_go_wrong_cost_themselves_only(write_grid: WriteGrid) -> None:
-    plan = {1: "crash", 2: "hang", 3: "hog", 4: "refuse", 5: "segfault"}
-    file = write_grid(seeds=7, callbacks=sabotaged(plan))
+    plan = {1: "crash", 2: "hang", 3: "hog", 4: "refuse", 5: "segfault", 7: "verbose", 8: "own disk"}
+    file = write_grid(seeds=9, callbacks=sabotaged(plan))
     code, out, err = swept(file, "--patience", "0.4", "--memory", "6", "--workers", "2")
     assert code == 1, err
     assert {record["seed"] for record in records().values()} == {0, 6}
     failures = {f["seed"]: f for f in (json.loads(p.read_text()) for p in Path("runs").glob("mine/*/failed.json"))}
     assert {seed: failure["kind"] for seed, failure in failures.items()} == {
-        1: "crashed", 2: "hung", 3: "memory", 4: "refused", 5: "crashed",
+        1: "crashed", 2: "hung", 3: "memory", 4: "refused", 5: "crashed", 7: "crashed", 8: "crashed",
     }  # fmt: skip
-    assert {seed: failure["attempts"] for seed, failure in failures.items()} == {1: 2, 2: 2, 3: 2, 4: 1, 5: 2}
+    assert {seed: failure["attempts"] for seed, failure in failures.items()} == {seed: 1 + (seed != 4) for seed in plan}
     assert "the roof has come down" in failures[1]["message"]
     assert "SIGSEGV" in failures[5]["message"]
+    assert len(failures[7]["message"]) < 5000
     for seed, failure in failures.items():
         log = Path("runs/mine") / failure["run_id"] / failure["log"]
         assert f"seed_everything={seed}" in out + err
@@ -91,12 +93,12 @@ def test_a_failure_that_passes_is_mended_by_the_second_attempt(write_grid: Write
 
 @pytest.mark.slow
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: WriteGrid) -> None:
-    file = write_grid(seeds=4, max_epochs=16)  # so that cells outlast the pauses below
+    file = write_grid(seeds=3, max_epochs=16)  # so that cells outlast the pauses below
     code, _, err = swept(file, "--runs", "whole")
     assert code == 0, err
     rng = random.Random(0)
     kills = 0
-    while kills < 5:
+    while kills < 3:
         with sweeping(file, "--runs", "killed") as process:
             seen = starts("killed")
             while starts("killed") == seen and process.poll() is None:
@@ -111,7 +113,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
     code, _, err = swept(file, "--runs", "killed")
     assert code == 0, err
     assert kills
-    assert starts("killed") > starts("whole") == len(records("killed")) == 4
+    assert starts("killed") > starts("whole") == len(records("killed")) == 3
     assert records("killed") == records("whole")
     assert litter("killed") == []
     for run_id in records("whole"):
@@ -122,15 +124,15 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
 
 @pytest.mark.slow
 def test_two_sweeps_at_once_do_each_cell_once(write_grid: WriteGrid) -> None:
-    file = write_grid(seeds=6)
+    file = write_grid(seeds=4)
     with sweeping(file, "--workers", "1") as one, sweeping(file, "--workers", "1") as other:
         outputs = [process.communicate(timeout=300) for process in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], outputs
-    assert len(records()) == 6
-    assert [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")] == [1] * 6
+    assert len(records()) == 4
+    assert [json.loads(p.read_text())["starts"] for p in Path("runs").glob("mine/*/result.json")] == [1] * 4
     assert not list(Path("runs").glob("mine/.leases/*"))
     done = Counter(line for _, err in outputs for line in re.findall(r"✓.*?(seed_everything=\d)", err))
-    assert done == Counter({f"seed_everything={seed}": 1 for seed in range(6)})
+    assert done == Counter({f"seed_everything={seed}": 1 for seed in range(4)})
 
 
 @pytest.mark.slow
@@ -147,8 +149,6 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(write_grid: WriteGrid) -> Non
             assert process.returncode == 130, err
             assert err.splitlines()[-1] == "stopped: the same command goes on where it was"
             assert "Traceback" not in err
-    code, _, err = swept(file, "--set", "trainer.max_epochs=1")
-    assert code == 0, err
 
 
 @pytest.mark.slow
@@ -171,23 +171,14 @@ def test_a_cell_that_was_taken_over_stops_and_leaves_the_folder_alone(write_grid
     assert not list(Path("runs").glob("mine/*/failed.json"))
 
 
-@pytest.mark.slow
-def test_shards_do_every_cell_once(write_grid: WriteGrid) -> None:
+def test_shards_have_every_cell_once(write_grid: WriteGrid, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_grid(seeds=5)
-    for part, count in ((1, 3), (2, 5)):
-        assert swept(file, "--shard", f"{part}/2")[0] == 0
-        assert len(records()) == count
-
-
-@pytest.mark.slow
-def test_a_message_of_any_length_and_an_error_of_a_callback_cost_a_cell_only(write_grid: WriteGrid) -> None:
-    file = write_grid(seeds=3, callbacks=sabotaged({0: "verbose", 1: "own disk"}))
-    code, _, err = swept(file)
-    assert code == 1, err
-    assert {record["seed"] for record in records().values()} == {2}
-    failures = {f["seed"]: f for f in (json.loads(p.read_text()) for p in Path("runs").glob("mine/*/failed.json"))}
-    assert {seed: failure["kind"] for seed, failure in failures.items()} == {0: "crashed", 1: "crashed"}
-    assert len(failures[0]["message"]) < 5000
+    listed = []
+    for part in (1, 2, 3):
+        main(["sweep", "--config", str(file), "--dry-run", "--shard", f"{part}/3"])
+        listed.append(re.findall(r"seed_everything=(\d)", capsys.readouterr().out))
+    assert [len(seeds) for seeds in listed] == [2, 2, 1]
+    assert sorted(chain(*listed)) == list("01234")
 
 
 def test_what_cannot_run_is_found_before_anything_starts(
@@ -273,7 +264,7 @@ def _small_disk_possible() -> bool:
 @pytest.mark.skipif(not _small_disk_possible(), reason="this system lets nobody but root mount a file system")
 @pytest.mark.parametrize("size", ["200k", "1500k"])
 def test_a_full_disk_stops_with_one_line_and_leaves_nothing_torn(size: str, write_grid: WriteGrid) -> None:
-    file = write_grid(seeds=6)
+    file = write_grid(seeds=4)
     Path("small").mkdir()
     script = (
         f"mount -t tmpfs -o size={size} tmpfs small && "
@@ -292,7 +283,8 @@ def test_a_full_disk_stops_with_one_line_and_leaves_nothing_torn(size: str, writ
     assert "Traceback" not in done.stdout + done.stderr
     for result in Path("kept").rglob("result.json"):
         json.loads(result.read_text())
-    shutil.move("kept/runs", "runs")
-    code, _, err = swept(file)
-    assert code == 0, err
-    assert len(records()) == 6
+    if size == "1500k":
+        shutil.move("kept/runs", "runs")
+        code, _, err = swept(file)
+        assert code == 0, err
+        assert len(records()) == 4
