@@ -6,6 +6,7 @@ from pathlib import Path
 from callbacks.kept import measured_once
 from callbacks.probe import Images, Probe, Prospect, Readings, Subject, check_neighbors, readings
 from metrics import (
+    InputError,
     check_estimator,
     intrinsic_dimension,
     label_sharpness,
@@ -13,7 +14,7 @@ from metrics import (
     require_at_least,
 )
 
-_CACHE_VERSION = 2  # raise when a measured value changes its meaning
+_CACHE_VERSION = 3  # raise when a measured value changes its meaning
 
 
 class DatasetProperties(Probe):
@@ -24,13 +25,20 @@ class DatasetProperties(Probe):
     reference sample (``data_ref/…``), which is the same for every training size and network.
 
     Logged: ``d_mle``, ``d_twonn``, … (see :func:`metrics.intrinsic_dimension`), ``K_F``, ``K_F_per_pixel``
-    (:func:`metrics.label_sharpness`), each with ``_stderr`` where known, and the counts ``n_images``,
-    ``n_duplicates`` and ``n_conflicts``.
+    (:func:`metrics.label_sharpness`), each with ``_stderr`` where known, the images per sample ``K_F_n_images``, and
+    the counts ``n_images``, ``n_duplicates`` and ``n_conflicts``.
+
+    ``K_F_stderr`` is the scatter of the samples over √trials. It says how far their mean is from that of all samples of
+    this set, and understates how far it is from that of fresh images: samples of M out of n images overlap. For those
+    take about √(1 + trials · M² / (n² − M²)) times as much, as the pair that decides lies in a sample with probability
+    (M/n)²: twice as much for 10 samples of 500 out of 1,000, five times for 500 out of 600.
 
     Args:
         estimators: Estimators of intrinsic dimension: mle, twonn, geomle, or a class of scikit-dimension.
         k: Neighbours per point of the estimator mle.
-        max_samples: Images per sample for label sharpness; null takes all.
+        max_samples: Images per sample for label sharpness of the training subset; null takes all.
+        reference_samples: The same for the reference sample: as K_F grows with it, one number for all that is to be
+            compared.
         trials: Samples over which label sharpness is averaged, where a sample is not the whole set.
         seed: Seed of the samples.
         cache_dir: Where measured values are kept; default .properties in the folder of all runs.
@@ -45,6 +53,7 @@ class DatasetProperties(Probe):
         estimators: Sequence[str] = ("mle", "twonn"),
         k: int = 20,
         max_samples: int | None = 1000,
+        reference_samples: int | None = 500,
         trials: int = 10,
         seed: int = 0,
         cache_dir: str | None = None,
@@ -52,13 +61,14 @@ class DatasetProperties(Probe):
     ) -> None:
         super().__init__(every_n_epochs)
         require_at_least(0, seed=seed)
-        require_at_least(1, trials=trials, max_samples=max_samples)
+        require_at_least(1, trials=trials, max_samples=max_samples, reference_samples=reference_samples)
         require_at_least(3, k=k)
         for estimator in estimators:
             check_estimator(estimator)
         self.estimators = tuple(estimators)
         self.k = k
         self.max_samples = max_samples
+        self.reference_samples = reference_samples
         self.trials = trials
         self.seed = seed
         self.cache_dir = cache_dir
@@ -77,19 +87,25 @@ class DatasetProperties(Probe):
         """Properties of the training subset and of the reference sample."""
         folder = Path(self.cache_dir or Path(subject.trainer.default_root_dir) / ".properties")
         found: Readings = {}
-        for prefix, images in (("data", subject.data.train_set), ("data_ref", subject.data.reference_set)):
-            values = self._cached(folder, images)
+        for prefix, images, option, samples in (
+            ("data", subject.data.train_set, "max_samples", self.max_samples),
+            ("data_ref", subject.data.reference_set, "reference_samples", self.reference_samples),
+        ):
+            classes = len(set(images.labels.tolist()))
+            if samples is not None and samples < classes:
+                raise InputError(f"{option}={samples} is less than the {classes} classes: it takes one image of each")
+            values = self._cached(folder, images, samples)
             found |= {f"{prefix}/{name}": value for name, value in values.items()}
         return found
 
-    def _cached(self, folder: Path, images: Images) -> Readings:
-        options = [_CACHE_VERSION, *self.estimators, self.k, self.max_samples, self.trials, self.seed]
+    def _cached(self, folder: Path, images: Images, samples: int | None) -> Readings:
+        options = [_CACHE_VERSION, *self.estimators, self.k, samples, self.trials, self.seed]
         name = "-".join([images.fingerprint, *map(str, options)])
         if name not in self._found:
-            self._found[name] = measured_once(folder / f"{name}.json", lambda: self._compute(images))
+            self._found[name] = measured_once(folder / f"{name}.json", lambda: self._compute(images, samples))
         return self._found[name]
 
-    def _compute(self, images: Images) -> Readings:
+    def _compute(self, images: Images, samples: int | None) -> Readings:
         found: Readings = {"n_images": len(images)}
         if self.estimators:
             near = neighborhoods(images.images, estimators=self.estimators, k=self.k)
@@ -97,9 +113,10 @@ class DatasetProperties(Probe):
         for estimator in self.estimators:
             found |= readings(f"d_{estimator}", intrinsic_dimension(near, estimator=estimator, k=self.k))
         sharpness = label_sharpness(
-            images.images, images.labels, max_samples=self.max_samples, trials=self.trials, seed=self.seed
+            images.images, images.labels, max_samples=samples, trials=self.trials, seed=self.seed
         )
         found |= readings("K_F", sharpness)
         found["K_F_per_pixel"] = sharpness.per_pixel
+        found["K_F_n_images"] = sharpness.n_used
         found["n_conflicts"] = sharpness.n_conflicts
         return {name: float(value) for name, value in found.items()}

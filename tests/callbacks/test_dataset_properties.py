@@ -66,14 +66,15 @@ def test_values(tiny_table: ImageTable) -> None:
             **readings(f"{prefix}/d_twonn", intrinsic_dimension(images.images, estimator="twonn")),
             f"{prefix}/K_F": sharpness,
             f"{prefix}/K_F_per_pixel": sharpness * 16,  # √(16 · 16 values)
+            f"{prefix}/K_F_n_images": n,
         }
     assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_standard_errors_of_several_samples(tiny_table: ImageTable) -> None:
     data = make_data(tiny_table)
-    found = measure(data, estimators=["twonn"], max_samples=20, trials=3, seed=4)
-    for prefix, images in zip(PREFIXES, (data.train_set, data.reference_set), strict=True):
+    found = measure(data, estimators=["twonn"], max_samples=21, reference_samples=30, trials=3, seed=4)
+    for prefix, images, size in zip(PREFIXES, (data.train_set, data.reference_set), (20, 30), strict=True):
         assert {name.removeprefix(f"{prefix}/") for name in found if name.startswith(f"{prefix}/")} == {
             "n_images",
             "n_duplicates",
@@ -83,10 +84,26 @@ def test_standard_errors_of_several_samples(tiny_table: ImageTable) -> None:
             "K_F",
             "K_F_stderr",
             "K_F_per_pixel",
+            "K_F_n_images",
         }
-        sharpness = label_sharpness(images.images, images.labels, max_samples=20, trials=3, seed=4)
+        sharpness = label_sharpness(images.images, images.labels, max_samples=size, trials=3, seed=4)
         assert found[f"{prefix}/K_F"] == sharpness.value
         assert found[f"{prefix}/K_F_stderr"] == sharpness.stderr
+        assert found[f"{prefix}/K_F_n_images"] == size  # equally many per class
+
+
+def test_sharpness_of_a_large_reference_sample_is_the_mean_over_samples_of_500(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (600, 1, 16, 16), dtype=np.uint8)
+    rows = ({"label": i % 2, "group": f"g{i}"} for i in range(600))
+    data = make_data(write_table(tmp_path / "large", zip(noise, rows, strict=True)), n_reference=560)
+    found, whole = measure(data), measure(data, reference_samples=None)
+    sharpness = label_sharpness(data.reference_set.images, data.reference_set.labels, max_samples=500, trials=10)
+    assert (found["data_ref/K_F_n_images"], whole["data_ref/K_F_n_images"]) == (500, 560)
+    assert (found["data_ref/K_F"], found["data_ref/K_F_stderr"]) == (sharpness.value, sharpness.stderr)
+    assert whole["data_ref/K_F"] == pytest.approx(brute_force_sharpness(data.reference_set), rel=1e-12)
+    assert "data_ref/K_F_stderr" not in whole
+    assert found["data_ref/n_images"] == whole["data_ref/n_images"] == 560  # what d is measured on
+    assert {name for name in found if found[name] == whole.get(name)} >= {n for n in found if n.startswith("data/")}
 
 
 def test_duplicates_and_conflicts_are_counted(tiny_table: ImageTable) -> None:
@@ -179,7 +196,9 @@ def test_reference_sample_does_not_depend_on_the_training_subset(tiny_table: Ima
         ({"k": 20, "estimators": ["geomle"]}, "40 training images .* geomle with k=20"),
         ({"k": 2}, "k=2"),
         ({"k": 5, "estimators": ["mle", "mlE"]}, "'mlE'"),
-        ({"k": 5, "max_samples": 1}, "max_samples=1"),
+        ({"k": 5, "max_samples": 1}, "max_samples=1 is less than the 2 classes"),
+        ({"k": 5, "reference_samples": 1}, "reference_samples=1 is less than the 2 classes"),
+        ({"k": 5, "reference_samples": 0}, "reference_samples=0 is out of range"),
     ],
 )
 def test_unfit_data_stops_a_run_before_it_starts(tiny_table: ImageTable, options: dict[str, Any], match: str) -> None:
