@@ -14,7 +14,7 @@ from metrics import (
     require_at_least,
 )
 
-_CACHE_VERSION = 3  # raise when a measured value changes its meaning
+_CACHE_VERSION = 4  # raise when a measured value changes its meaning
 
 
 class DatasetProperties(Probe):
@@ -27,11 +27,6 @@ class DatasetProperties(Probe):
     Logged: ``d_mle``, ``d_twonn``, … (see :func:`metrics.intrinsic_dimension`), ``K_F``, ``K_F_per_pixel``
     (:func:`metrics.label_sharpness`), each with ``_stderr`` where known, the images per sample ``K_F_n_images``, and
     the counts ``n_images``, ``n_duplicates`` and ``n_conflicts``.
-
-    ``K_F_stderr`` is the scatter of the samples over √trials. It says how far their mean is from that of all samples of
-    this set, and understates how far it is from that of fresh images: samples of M out of n images overlap. For those
-    take about √(1 + trials · M² / (n² − M²)) times as much, as the pair that decides lies in a sample with probability
-    (M/n)²: twice as much for 10 samples of 500 out of 1,000, five times for 500 out of 600.
 
     Args:
         estimators: Estimators of intrinsic dimension: mle, twonn, geomle, or a class of scikit-dimension.

@@ -117,8 +117,13 @@ def label_sharpness(
         progress: Told after every part of a trial's work.
 
     Returns:
-        ``value`` in 1 / (distance in units of the full pixel range), > 0; ``stderr`` over trials (the scatter of
-        samples of this set), None for one trial; ``n_used`` images per trial; the pair of the sharpest trial.
+        ``value`` in 1 / (distance in units of the full pixel range), > 0; ``stderr``, None for one trial; ``n_used``
+        images per trial; the pair of the sharpest trial.
+
+        With s the standard deviation over T trials, and r the part of all pairs with different labels that a sample
+        holds, :math:`\mathrm{SE}^2 = s^2 \bigl( \tfrac1T + \tfrac{r}{1 - r} \bigr)`: the variance of one sample of M
+        fresh images is :math:`s^2 / (1 - r)`, as the pair that decides is in a given sample with probability r, and a
+        part r of it is common to all samples of one set. r/(1 − r) vanishes where the set is much larger than M.
 
     Raises:
         InputError: Fewer than two classes (also after conflicts are left out), lengths that differ,
@@ -327,7 +332,8 @@ class _Labelled:
             usable[balanced_sample(self.y[usable], max_samples, np.random.default_rng([seed, trial]))]
             for trial in range(trials)
         ]
-        return self._mean([self._sharpest(sample, progress) for sample in samples], len(samples[0]), n_conflicts)
+        known = _pairs(self.y[samples[0]]) / _pairs(self.y[usable])
+        return self._mean([self._sharpest(sample, progress) for sample in samples], len(samples[0]), n_conflicts, known)
 
     def sharpness_within(self, subset: NDArray[np.int64]) -> LabelSharpness | None:
         """Over all images of a subset; None where conflicts leave fewer than two classes."""
@@ -343,13 +349,17 @@ class _Labelled:
             raise InputError(f"images {i} and {j} differ by less than float64 can tell: rescale them")
         return SharpPair(i, j, math.sqrt(float(squared[0])) / self.scale)
 
-    def _mean(self, draws: list[SharpPair], n_used: int, n_conflicts: int) -> LabelSharpness:
+    def _mean(self, draws: list[SharpPair], n_used: int, n_conflicts: int, known: float = 1.0) -> LabelSharpness:
+        """The mean over samples that hold a part ``known`` of all pairs each."""
         values = np.array([draw.sharpness for draw in draws])
         value = float(values.mean())
+        stderr = None
+        if len(values) > 1:
+            stderr = float(values.std(ddof=1)) * math.sqrt(1 / len(values) + known / (1 - known))
         sharpest = min(draws, key=lambda draw: (draw.distance, draw.i, draw.j))
         return LabelSharpness(
             value=value,
-            stderr=float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
+            stderr=stderr,
             n_used=n_used,
             n_dropped=n_conflicts,
             per_pixel=value * math.sqrt(self.distances.rows.shape[1]),
@@ -364,3 +374,9 @@ class _Labelled:
         twins, y = twins[by_twin], y[by_twin]
         clashes = twins[1:][(twins[1:] == twins[:-1]) & (y[1:] != y[:-1])]
         return subset[~np.isin(self._twins[subset], clashes)]
+
+
+def _pairs(labels: NDArray[np.int64]) -> int:
+    """How many pairs have different labels."""
+    sizes = np.unique(labels, return_counts=True)[1]
+    return int(sizes.sum() ** 2 - (sizes**2).sum()) // 2

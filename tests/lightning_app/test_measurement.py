@@ -116,7 +116,9 @@ def test_samples_are_balanced_nested_and_averaged(noise: Noise, measured: Measur
             rng = np.random.default_rng([3, trial])
             chosen = np.concatenate([rng.permutation(np.flatnonzero(y == label))[: m // 2] for label in (0, 1)])
             values.append(sharpness(squared[np.ix_(chosen, chosen)], y[chosen]))
-        expected.append({"M": m, "K_F": np.mean(values), "K_F_stderr": np.std(values, ddof=1) / 2})
+        known = (m / 2) ** 2 / (140 * 70)  # of the pairs
+        error = np.std(values, ddof=1) * math.sqrt(1 / 4 + known / (1 - known))
+        expected.append({"M": m, "K_F": np.mean(values), "K_F_stderr": error})
     for point, wanted in zip(found["K_F_over_M"], expected, strict=True):
         assert point == pytest.approx(wanted, rel=1e-12)
     assert (found["K_F"], found["K_F_stderr"]) == (

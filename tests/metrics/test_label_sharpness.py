@@ -247,7 +247,7 @@ def test_samples_are_seeded() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_mean_and_standard_error_are_those_of_independent_draws() -> None:
+def test_mean_is_that_of_independent_draws_and_the_error_counts_what_they_share() -> None:
     # One image against two, one of each per draw: every draw gives 1/0.5 or 1/0.25, so the mean says how often.
     images, trials = np.array([[0.0], [0.5], [0.25]]), 400
     sharpness = label_sharpness(images, np.array([0, 1, 1]), max_samples=2, trials=trials)
@@ -255,8 +255,20 @@ def test_mean_and_standard_error_are_those_of_independent_draws() -> None:
     assert near == pytest.approx(round(near), abs=1e-9)
     assert abs(near - trials / 2) < 5 * math.sqrt(trials / 4)
     values = np.repeat([4.0, 2.0], [round(near), trials - round(near)])
-    assert sharpness.stderr == pytest.approx(values.std(ddof=1) / math.sqrt(trials), rel=1e-12)
+    # A draw holds one of the two pairs: r/(1 - r) is 1.
+    assert sharpness.stderr == pytest.approx(values.std(ddof=1) * math.sqrt(1 / trials + 1), rel=1e-12)
     assert (sharpness.pair, sharpness.n_used) == ((0, 2), 2)
+
+
+def test_standard_error_is_the_scatter_over_fresh_sets_of_images() -> None:
+    rng = np.random.default_rng(0)
+    found = [
+        label_sharpness(rng.random((120, 6)), np.arange(120) % 2, max_samples=60, trials=10, seed=seed)
+        for seed in range(200)
+    ]
+    scatter = np.std([sharpness.value for sharpness in found], ddof=1)
+    stated = math.sqrt(np.mean([(sharpness.stderr or 0) ** 2 for sharpness in found]))
+    assert stated / scatter == pytest.approx(1, abs=0.25)  # s/√T alone would be half of it
 
 
 @pytest.mark.parametrize("classes", [2, 5])
