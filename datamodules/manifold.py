@@ -18,6 +18,7 @@ from metrics import InputError
 _MIDDLE = 127.5  # as far from black as from white
 _SHOWN = 3  # latents in the manifest
 _CHUNK = 256  # points whose distances to all others are held at a time
+_IN_NAME = {"label_noise": "n", "contrast": "c", "amount": "N", "latent_seed": "s"}  # where they are not the default
 
 # One stream of random numbers per purpose, so that label noise leaves the images alone.
 _LATENTS, _NOISE = range(2)
@@ -43,6 +44,9 @@ class Manifold(TableDataModule):
     every other image; of each class equally many labels are flipped. Manifolds that differ only in ``label_noise``,
     ``contrast``, ``image_size`` or ``channels`` have the same latents, and so have those that differ in ``margin``
     but for z_1 ← sign(z_1) · (margin/2 + (1 − margin/2) · |z_1|).
+
+    Each setting of the dials is a data set of its own, and so it is called in records: ``Manifold d6 m0.2``, with
+    ``n``, ``c``, ``N`` and ``s`` for noise, contrast, amount and latent seed where they are not the default.
 
     Other options are those of :class:`TableDataModule`.
 
@@ -102,6 +106,9 @@ class Manifold(TableDataModule):
         if self.latent_seed < 0:
             raise InputError(f"latent_seed={self.latent_seed} is out of range: choose 0 or more")
         self._dials = dials
+        # Not side and channels: records have columns for these, of every data set.
+        others = [f"{letter}{_exact(getattr(self, dial))}" for dial, letter in _IN_NAME.items() if self._is_set(dial)]
+        self.name = " ".join([type(self).__name__, f"d{self.dimension}", f"m{_exact(self.margin)}", *others])
         self._colours: int = self.channels
         self._u, self._v = _lowest_frequencies(self.image_size, self.dimension)
         self._cosines = _cosines(self.image_size, int(torch.maximum(self._u, self._v).max()) + 1)
@@ -225,6 +232,10 @@ class Manifold(TableDataModule):
                 "of another, or none (the default is named after the dials)"
             )
         return super().plan(table)
+
+    def _is_set(self, dial: str) -> bool:
+        """Whether a dial is not where it is by default."""
+        return bool(getattr(self, dial) != getattr(Manifold, dial))
 
     def _labels(self) -> NDArray[np.int64]:
         """Labels of every image of the table, after noise, ``(amount,)``."""

@@ -299,7 +299,7 @@ class _Recorded:
                 if isinstance(logger, WandbLogger):
                     data = self.cli.datamodule
                     title = f"{self.cli.model.backbone.name} {data.name} N={len(data.train_set)}"
-                    logger.attach(self.run, self.cli._log.rows, title)
+                    logger.attach(self.run, self.cli._log.rows, title, str(self.cli.subcommand))
                 logger.log_hyperparams(self.run.config | self._slices())
         return self
 
@@ -366,6 +366,7 @@ class _Recorded:
         return {
             "grid": self.run.name,
             "data_set": self.cli.datamodule.name,
+            "domain": self.cli.datamodule.domain,
             "backbone": self.cli.model.backbone.name,
             "n_train": len(self.cli.datamodule.train_set),
             "seed": self.run.config.get("seed_everything"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -19,6 +20,9 @@ Mode = Literal["auto", "online", "offline", "disabled"]
 
 _INIT_TIMEOUT = 20.0  # seconds that a start may wait for the server
 _FINISH_TIMEOUT = 120.0  # seconds that an end may wait for it; what is left stays on disk for `wandb sync`
+
+_HELPER = re.compile(r"_stderr$|(/|_)n_[a-z]+$|/depth$")
+"""Errors, counts and depths of layers: read beside other numbers, and no panels of their own."""
 
 
 class EpochLog(Logger):
@@ -99,6 +103,10 @@ class EpochLog(Logger):
 class WandbLogger(LightningWandbLogger):
     """Mirrors a run to Weights & Biases, with epochs as the x-axis of every panel.
 
+    Runs are grouped by experiment, and by job type: the command. Standard errors, counts and the epoch itself are
+    logged, but W&B makes no panels of them. The summary of a number is its last value, and no minimum or maximum of
+    W&B's, which would stand beside the record at the end.
+
     The run's W&B id is its run id, so that starting it again continues it. The local record is the truth:
     a server that cannot be reached costs one line and never stops a run.
 
@@ -124,8 +132,9 @@ class WandbLogger(LightningWandbLogger):
         self._mode = mode
         self._run: Run | None = None
         self._earlier: list[Row] = []
+        self._hidden: set[str] = set()
 
-    def attach(self, run: Run, earlier: list[Row], title: str) -> None:
+    def attach(self, run: Run, earlier: list[Row], title: str, command: str = "fit") -> None:
         """Say which run is logged.
 
         Args:
@@ -133,12 +142,13 @@ class WandbLogger(LightningWandbLogger):
             earlier: Rows of epochs before an interruption. Syncing a second offline segment overwrites the
                 first at the server, so the second starts with a copy of them.
             title: Display name.
+            command: The job type: fit, validate, test or predict.
         """
         self._run = run
         self._earlier = earlier
         # W&B's service may have been started in another folder: a relative path would lead there.
         folder = str(run.folder.resolve())
-        self._wandb_init |= {"id": run.run_id, "name": title, "dir": folder}
+        self._wandb_init |= {"id": run.run_id, "name": title, "dir": folder, "job_type": command}
         self._wandb_init["group"] = self._wandb_init.get("group") or run.name
         self._id, self._name, self._save_dir = run.run_id, title, folder
 
@@ -174,7 +184,7 @@ class WandbLogger(LightningWandbLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds numbers to the row of their epoch; the row is sent once training of the epoch is complete."""
         complete = "train/loss" in metrics or "test/loss" in metrics
-        self._attempt(lambda: self.experiment.log(dict(metrics), commit=complete))
+        self._attempt(lambda: self._send(self.experiment, metrics, commit=complete))
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
@@ -226,12 +236,20 @@ class WandbLogger(LightningWandbLogger):
         experiment = wandb.init(
             **{**self._wandb_init, "mode": mode, "resume": resume, "reinit": "create_new"}, settings=settings
         )
-        experiment.define_metric("epoch")
+        experiment.define_metric("epoch", hidden=True)
         experiment.define_metric("*", step_metric="epoch")
+        self._hidden.clear()
         if mode == "offline":
             for row in self._earlier:
-                experiment.log(row)
+                self._send(experiment, row, commit=True)
         return experiment
+
+    def _send(self, experiment: Any, row: Mapping[str, float], *, commit: bool) -> None:
+        for name in row.keys() - self._hidden:
+            if _HELPER.search(name):  # W&B's patterns know beginnings only, so each is named
+                experiment.define_metric(name, step_metric="epoch", hidden=True)
+                self._hidden.add(name)
+        experiment.log(dict(row), commit=commit)
 
 
 def _first_line(error: Exception) -> str:

@@ -16,17 +16,21 @@ _COMMANDS = {
     "prepare": "the raw download of a data set becomes an image table",
     "measure": "intrinsic dimension, label sharpness and leaks of any labelled images, without training",
     "sweep": "run a grid: on this machine, on a cluster, continued after every interruption",
-    "report": "all records in one table, as CSV or Parquet",
+    "report": "what all records say together: a page with figures, tables and scaling laws, or one table",
+    "forecast": "the loss at a number of images, or the number that a loss takes, with intervals",
+    "dashboard": "a workspace at Weights & Biases with a panel for every question",
 }
 
 _OWN_PARSER = {
     "measure": "lightning_app.measure_options",
     "sweep": "lightning_app.sweep.options",
     "report": "lightning_app.report.options",
+    "forecast": "lightning_app.forecast.options",
+    "dashboard": "lightning_app.dashboard.options",
 }
 
 _GOES_ON = ": the same command goes on where it was"
-_CONTINUES = {"measure": "", "report": "", "prepare": _GOES_ON, "sweep": _GOES_ON}
+_CONTINUES = {"measure": "", "report": "", "forecast": "", "dashboard": "", "prepare": _GOES_ON, "sweep": _GOES_ON}
 
 _HELP = """\
 usage: lightning COMMAND [options]
@@ -41,7 +45,7 @@ commands:
 Start here:
   lightning fit --config experiments.yaml
   lightning fit --config experiments.yaml --model.backbone vgg13 --data BrainSlices
-  lightning sweep --config experiments.yaml --grid demo
+  lightning sweep --config experiments.yaml --grid demo && lightning report runs/demo
   lightning measure FOLDER --html page.html     your own images, without training
   lightning prepare --help                      the data sets of the paper, and more
   lightning fit --help          what can be set
@@ -115,6 +119,14 @@ def _run(argv: list[str]) -> None:
         from lightning_app.report.command import run_report
 
         run_report(argv[1:])
+    elif argv[0] == "forecast":
+        from lightning_app.forecast.command import run_forecast
+
+        run_forecast(argv[1:])
+    elif argv[0] == "dashboard":
+        from lightning_app.dashboard.command import run_dashboard
+
+        run_dashboard(argv[1:])
     else:
         from lightning_app.cli import run_command
 

@@ -30,7 +30,7 @@ def read_wandb(project: str, names: Collection[str] = ()) -> list[Record]:
     entity, _, rest = project.partition("/")
     if not entity or not rest or "/" in rest:
         raise mistake(f"--wandb {project!r}: give entity/project, as in the address of the project's page")
-    runs = _runs(project)
+    runs = [(run.state, run.summary_metrics) for run in project_runs(project)]
     unfinished = Counter(state for state, summary in runs if "run_id" not in summary)
     if unfinished:
         counted = ", ".join(f"{count} {state}" for state, count in unfinished.most_common())
@@ -43,20 +43,26 @@ def read_wandb(project: str, names: Collection[str] = ()) -> list[Record]:
     return in_order(chosen)
 
 
-def _runs(project: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """State and summary of every run."""
+def project_runs(project: str) -> list[Any]:
+    """Every run of a W&B project, with its configuration and its summary.
+
+    Args:
+        project: ``entity/project``.
+
+    Raises:
+        InputError: No account, no such project, or no connection.
+    """
     import wandb
 
     try:
         account = wandb.login(prompt=False)
-        runs = wandb.Api().runs(project, per_page=_PAGE, lazy=False) if account else []
-        found = [(run.state, run.summary_metrics) for run in runs]
+        runs = list(wandb.Api().runs(project, per_page=_PAGE, lazy=False)) if account else []
     except Exception as error:  # W&B raises all kinds of errors
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise mistake(f"cannot read the W&B project {project}: {why}") from error
     if not account:
         raise mistake("W&B has no account here: `wandb login` sets one up, or set WANDB_API_KEY")
-    return found
+    return runs
 
 
 def _record_of(summary: Mapping[str, Any]) -> Record:

@@ -284,7 +284,8 @@ def test_training_sets_are_nested_and_balanced() -> None:
 def test_default_images_are_3000_of_which_2600_can_be_trained_on() -> None:
     data = Manifold(n_train=None)
     assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (2600, 100, 300)
-    assert (data.name, data.domain, data.num_classes, data.input_shape) == ("Manifold", "natural", 2, (1, 32, 32))
+    assert (data.name, data.domain) == ("Manifold d6 m0.2", "natural")
+    assert (data.num_classes, data.input_shape) == (2, (1, 32, 32))
     assert data.table_folder == Path("data/manifold/d6-m0.2-n0-32px-1ch-c1-N3000-s0")
 
 
@@ -299,6 +300,16 @@ def test_dials_that_change_the_table_change_its_folder_and_others_do_not() -> No
     assert len(folders) == len(dials) + 1
     for dial in ({"n_train": 2}, {"split_seed": 1}, {"batch_size": 4}, {"contrast": 1}, {"classes": [1, 0]}):
         assert _manifold(**dial).table_folder == _manifold().table_folder
+
+
+def test_each_setting_of_the_dials_is_a_data_set_of_its_own_name() -> None:
+    dials = {"dimension": 12, "margin": 0.05, "label_noise": 0.1, "contrast": 0.5, "amount": 61, "latent_seed": 1}
+    names = {Manifold(**{dial: value}).name for dial, value in dials.items()}  # type: ignore[arg-type]  # each its own
+    alone = {"d12 m0.2", "d6 m0.05", "d6 m0.2 n0.1", "d6 m0.2 c0.5", "d6 m0.2 N61", "d6 m0.2 s1"}
+    assert names == {f"Manifold {name}" for name in alone}
+    # What a record has columns for, whatever the data, is not said again.
+    for other in ({"image_size": 64}, {"channels": 3}, {"n_train": 2}, {"subset_seed": 1}, {"contrast": 1}):
+        assert Manifold(**other).name == "Manifold d6 m0.2"  # type: ignore[arg-type]
 
 
 def test_a_table_of_other_dials_is_refused(tiny_table: ImageTable) -> None:

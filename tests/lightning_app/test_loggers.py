@@ -1,8 +1,6 @@
 """Rows per epoch, on disk and in Weights & Biases."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import wandb
 
 from lightning_app.loggers import EpochLog, WandbLogger
 from lightning_app.run import Run, make_run
+from tests.lightning_app.offline_runs import entries, summary
 
 
 @pytest.fixture
@@ -19,18 +18,6 @@ def run(tmp_path: Path) -> Run:
     run = make_run(str(tmp_path / "runs"), "test", "fit", {"a": 1})
     run.create_folder()
     return run
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    """What `wandb leet inspect` says of an offline run."""
-    done = subprocess.run(
-        [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(folder)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    content: dict[str, Any] = json.loads(done.stdout)
-    return content
 
 
 def test_numbers_of_one_epoch_share_a_row(run: Run) -> None:
@@ -61,10 +48,42 @@ def test_wandb_holds_the_record_and_a_configuration_to_slice_by(fit: Callable[..
     assert content["run_id"] == record["run_id"]
     assert content["summary"].items() >= {name: value for name, value in record.items() if value is not None}.items()
     config = content["config"]
-    slices = {"grid": "test", "data_set": "tiny", "backbone": "test_resnet", "n_train": 40, "seed": 0}
+    slices = {
+        "grid": "test",
+        "data_set": "tiny",
+        "domain": "natural",
+        "backbone": "test_resnet",
+        "n_train": 40,
+        "seed": 0,
+    }
     assert {name: config[name] for name in slices} == slices
     assert config["data"]["init_args"]["n_val"] == 10
     assert wandb.run is None
+
+
+def test_wandb_makes_panels_over_epochs_and_none_of_errors_and_counts(fit: Callable[..., dict[str, Any]]) -> None:
+    record = fit()
+    (offline,) = (Path(record["folder"]) / "wandb").glob("offline-run-*")
+    told = entries(offline)
+    defined = [entry["metric"] for entry in told if entry["type"] == "metric"]
+    hidden = {metric["name"] for metric in defined if metric["options"].get("hidden")}
+    measured = {name for name, value in record.items() if "/" in name and isinstance(value, float)}
+    helpers = {name for name in measured if name.endswith("_stderr")}
+    helpers |= {
+        f"{part}/{count}" for part in ("data", "data_ref") for count in ("n_images", "n_duplicates", "n_conflicts")
+    }
+    helpers |= {"data/K_F_n_images", "data_ref/K_F_n_images"}
+    assert helpers < measured
+    assert hidden == {*helpers, "epoch"}
+    assert len(defined) == len(hidden) + 1  # each once, and the rest by one pattern
+    assert all(metric["step_metric"] == "epoch" for metric in defined if metric.get("name") != "epoch")
+    # A summary of W&B's making, such as a minimum, would stand beside the record's value.
+    assert not any("summary" in metric for metric in defined)
+    # Where a number is first defined, it has not been logged yet.
+    kinds = [entry["type"] for entry in told]
+    assert kinds.index("history") > max(i for i, kind in enumerate(kinds) if kind == "metric")
+    (started,) = (entry["run"] for entry in told if entry["type"] == "run")
+    assert (started["run_group"], started["job_type"]) == ("test", "fit")
 
 
 def test_second_run_in_one_process_is_a_run_of_its_own(fit: Callable[..., dict[str, Any]]) -> None:
@@ -77,7 +96,7 @@ def test_second_run_in_one_process_is_a_run_of_its_own(fit: Callable[..., dict[s
 
 def test_continued_run_logs_earlier_rows_again(run: Run) -> None:
     logger = WandbLogger()
-    earlier = [{"epoch": 0.0, "train/loss": 4.0}, {"epoch": 1.0, "train/loss": 3.0}]
+    earlier = [{"epoch": 0.0, "train/loss": 4.0, "repr/d_mle_stderr": 0.1}, {"epoch": 1.0, "train/loss": 3.0}]
     logger.attach(run, earlier, "title")
     logger.log_metrics({"epoch": 2, "train/loss": 2.0})
     logger.close(exit_code=0)
@@ -85,6 +104,9 @@ def test_continued_run_logs_earlier_rows_again(run: Run) -> None:
     text = json.dumps(summary(folder))
     assert '"epoch": 2' in text
     assert '"_step": 2' in text
+    assert [entry["metric"].get("name") for entry in entries(folder) if entry["type"] == "metric"] == [
+        *("epoch", None, "repr/d_mle_stderr")
+    ]
 
 
 def test_unreachable_server_costs_one_line(

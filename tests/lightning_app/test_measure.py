@@ -172,7 +172,7 @@ def test_a_data_module_makes_its_own_table_and_nothing_else(
     dials = {"dimension": 3, "amount": 60, "n_train": 30, "n_val": 10, "n_test": 20, "image_size": 8, "margin": 0.5}
     options = [word for name, value in dials.items() for word in (f"--data.{name}", str(value))]
     found = measured("Manifold", *options, "--k", "3")
-    assert (found["data"], found["splits"]) == ("Manifold", {"train": 30, "val": 10, "test": 20})
+    assert (found["data"], found["splits"]) == ("Manifold d3 m0.5 N60", {"train": 30, "val": 10, "test": 20})
     made = files()
     data = Manifold(**dials)  # type: ignore[arg-type]  # whole numbers and one float, each where it belongs
     assert made == {str(data.table_folder / name) for name in ("images.npy", "manifest.csv")}

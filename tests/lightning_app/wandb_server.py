@@ -26,12 +26,14 @@ class Server:
         runs: Config, group, sweep, state and summary of every run, by its W&B id.
         sweep: The file of the only sweep, ``s1``.
         commands: What its agents are still to be told.
+        views: Saved workspaces, in the order in which they came.
     """
 
     address: str = ""
     runs: dict[str, Answer] = field(default_factory=dict)
     sweep: str = ""
     commands: list[Answer] = field(default_factory=list)
+    views: list[Answer] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,6 +63,9 @@ class Server:
         if "createRunFiles" in query:
             urls = [{"name": name, "uploadUrl": f"{self.address}/upload/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": urls}}
+        if "upsertView" in query:
+            self.views.append(given)
+            return {"upsertView": {"view": {"id": str(len(self.views)), "name": given["name"]}, "inserted": True}}
         if "createAgent" in query:
             return {"createAgent": {"agent": {"id": "agent"}}}
         if "agentHeartbeat" in query:

@@ -1,5 +1,7 @@
 """From a grid in a file to runs that are those of `fit`."""
 
+import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,23 @@ import pytest
 import yaml
 
 import metrics
+from datamodules import Manifold
 from lightning_app.main import main
+from lightning_app.sweep.cells import Cell
 from lightning_app.sweep.grid import Source, read_grid, select
 from metrics import InputError
 from tests.lightning_app.sweep.conftest import WriteGrid
 
 EXPERIMENTS = Path(metrics.__file__).parents[1] / "experiments.yaml"
+GRIDS = list(yaml.safe_load(EXPERIMENTS.read_text(encoding="utf-8"))["grids"])
+
+
+@functools.cache
+def committed(grid: str) -> list[Cell]:
+    """The cells of a grid of experiments.yaml."""
+    _, cells, problems = read_grid(Source([str(EXPERIMENTS)], grid))
+    assert problems == []
+    return cells
 
 
 def titles(source: Source, **selection: Any) -> list[str]:
@@ -47,23 +60,33 @@ def test_a_cell_is_the_run_that_fit_makes_of_the_same_options(write_grid: WriteG
     assert yaml.safe_load((folder / "config.yaml").read_text()) == cell.config | {"name": "test"}
 
 
-def test_another_data_set_keeps_the_options_of_the_file_that_it_has_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, cells, problems = read_grid(Source([str(EXPERIMENTS)], "demo"))
-    assert problems == []
+@pytest.mark.parametrize(
+    "grid", [pytest.param(grid, marks=[pytest.mark.slow] if grid == "paper" else []) for grid in GRIDS]
+)
+def test_every_grid_of_the_file_expands_and_its_cells_resolve(grid: str) -> None:
+    cells = committed(grid)
+    assert cells
+    assert len({cell.run.run_id for cell in cells}) == len(cells)
+    for cell in cells:
+        assert cell.config["name"] == grid
+        assert cell.config["data"]["init_args"]["n_train"]
+        assert cell.config["trainer"]["max_epochs"]
+
+
+def test_another_data_set_keeps_the_options_of_the_file_that_it_has_too() -> None:
+    cells = committed("demo")
     assert len(cells) == 12
     for cell in cells:
         options = cell.config["data"]["init_args"]
         assert (options["image_size"], options["n_val"], options["n_test"]) == (32, 100, 300)
         assert options["batch_size"] == {"resnet18": 40, "resnet34": 25}[cell.config["model"]["backbone"]]
-        assert cell.config["name"] == "demo"
     assert {cell.config["data"]["class_path"] for cell in cells} == {"datamodules.MNIST5k", "datamodules.BrainSlices"}
     assert cells[0].title == "MNIST5k resnet18 n_train=100"
 
 
 @pytest.mark.slow
 def test_the_papers_grid_is_the_papers() -> None:
-    _, cells, problems = read_grid(Source([str(EXPERIMENTS)], "paper"))
-    assert problems == []
+    cells = committed("paper")
     assert len(cells) == 6 * 6 * (4 * 5 + 7)
     assert {cell.config["data"]["init_args"]["pair"] for cell in select(cells, only=["data=MNIST"])} == {0, 1, 2, 3, 4}
     assert {cell.config["data"]["init_args"]["pair"] for cell in select(cells, only=["data=MURA"])} == {None}
@@ -73,6 +96,37 @@ def test_the_papers_grid_is_the_papers() -> None:
         ("datamodules.SVHN", backbone) for backbone in ("vgg13", "vgg16", "vgg19")
     }
     assert all(cell.config["data"]["init_args"]["n_test"] == 750 for cell in cells)
+
+
+def test_the_controlled_grid_varies_one_dial_at_a_time() -> None:
+    options = [cell.config["data"]["init_args"] for cell in committed("controlled")]
+    sets = {(of["dimension"], of["margin"]) for of in options}
+    assert {d for d, m in sets if m == 0.2} == {2, 4, 6, 8, 12, 16, 24}
+    assert {m for d, m in sets if d == 4} == {0.05, 0.2, 0.4, 0.8, 1.2}
+    assert len(sets) == 7 + 4
+    assert all(len({of["n_train"] for of in options if (of["dimension"], of["margin"]) == each}) == 5 for each in sets)
+    assert len(options) == 11 * 5
+    # As many training steps for every network.
+    assert {
+        cell.config["data"]["init_args"]["n_train"] * cell.config["trainer"]["max_epochs"]
+        for cell in committed("controlled")
+    } == {12_000}
+
+
+def test_the_page_of_the_controlled_grid_has_its_data_sets_and_their_truth() -> None:
+    page = (EXPERIMENTS.parent / "docs/controlled.md").read_text(encoding="utf-8")
+    rows = {tuple(re.split(r" *\| *", line.strip("| "))) for line in page.splitlines() if line.startswith("| Manifold")}
+    data_sets = [Manifold(**cell.config["data"]["init_args"]) for cell in committed("controlled")]
+    assert rows == {
+        (
+            str(data.name),
+            f"{data.scale:.1f}",
+            f"{data.max_label_sharpness:.3f}",
+            f"−{1 / data.dimension:.3f}",
+            f"{(2000 / 125) ** (-1 / data.dimension):.2f}",
+        )
+        for data in data_sets
+    }
 
 
 def test_cells_that_are_the_same_run_are_one(write_grid: WriteGrid) -> None:
@@ -167,7 +221,7 @@ def test_a_mistake_in_the_grid_is_explained(block: dict[str, Any], expected: str
 def test_files_without_grids_and_with_several(config: Path, write_grid: WriteGrid) -> None:
     with pytest.raises(InputError, match=r"no grids in .*docs/how-to/sweep\.md"):
         read_grid(Source([str(config)]))
-    with pytest.raises(InputError, match=r"several grids: choose one with --grid demo \| paper"):
+    with pytest.raises(InputError, match=r"several grids: choose one with --grid demo \| controlled \| paper"):
         read_grid(Source([str(EXPERIMENTS)]))
 
 
