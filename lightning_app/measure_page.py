@@ -5,10 +5,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
-from importlib.metadata import version
 
-import jinja2
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
@@ -17,8 +14,9 @@ from PIL import Image
 from datamodules import Collection
 from lightning_app.figures import COLOURS, MARKERS, drawn, plain_text, plain_ticks
 from lightning_app.measure_json import as_json
-from lightning_app.measure_table import listed, number, printable
 from lightning_app.measurement import Dimensions, Measurement, Sharpness
+from lightning_app.pages import render
+from lightning_app.plain import number, printable
 from metrics import Estimate
 
 _THUMBNAIL = 160  # pixels
@@ -35,16 +33,10 @@ class _Figure:
 
 def as_page(measurement: Measurement) -> str:
     """A self-contained HTML page."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
-    )
-    environment.filters |= {"number": number, "listed": listed}
-    template = environment.from_string(
-        resources.files("lightning_app").joinpath("measure_page.html.jinja").read_text(encoding="utf-8")
-    )
     facts = as_json(measurement)
     audit = facts["audit"]
-    return template.render(
+    return render(
+        "measure_page.html.jinja",
         m=measurement,
         c=measurement.collection,
         facts=facts,
@@ -52,12 +44,7 @@ def as_page(measurement: Measurement) -> str:
         most=_MOST_LEAKS,
         figures=list(_figures(measurement)),
         pairs=list(_pairs(measurement)),
-        version=version("intrinsic-scaling"),
     )
-
-
-def _shown(value: object) -> object:
-    return printable(value) if type(value) is str else value
 
 
 def _figures(measurement: Measurement) -> Iterator[_Figure]:

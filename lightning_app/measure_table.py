@@ -1,9 +1,7 @@
 """What `lightning measure` shows in the terminal."""
 
-import math
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from lightning_app.measurement import Measurement
+from lightning_app.plain import listed, number, printable
 from metrics import Estimate, TwinLeak
 
-_LISTED = 8  # classes, leaks of a kind, notes
+_LISTED = 8  # leaks of a kind
 Row = tuple[str, str, str, str]
 
 
@@ -44,37 +43,6 @@ def show_measurement(measurement: Measurement, files: Iterable[tuple[str, str | 
     for what, file in files:
         if file is not None:
             console.print(f"{what:<6} {_literal(os.path.relpath(file))}", soft_wrap=True)
-
-
-def number(value: float) -> str:
-    """Four significant digits.
-
-    Example:
-        >>> number(12.3456), number(math.inf)
-        ('12.35', '∞')
-    """
-    return "∞" if math.isinf(value) else f"{value:.4g}"
-
-
-def printable(text: str) -> str:
-    r"""Names as a terminal and a page can show them: control characters and bytes that are no text by their code.
-
-    Example:
-        >>> print(printable("two\nlines"), printable(os.fsdecode(b"caf\xe9.png")))
-        two\x0alines caf\xe9.png
-    """
-    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
-
-
-def listed(items: Sequence[str], most: int = _LISTED) -> str:
-    """Some items and how many more there are.
-
-    Example:
-        >>> listed(["a", "b", "c"], most=2)
-        'a, b and 1 more'
-    """
-    more = len(items) - most
-    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _dimension_rows(measurement: Measurement) -> Iterator[Row]:

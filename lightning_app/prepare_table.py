@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datamodules.preparation.prepare import Summary
-from lightning_app.measure_table import listed, printable
+from lightning_app.plain import listed, printable
 
 _LISTED = 8  # reasons, notes
 _CLASSES = 12

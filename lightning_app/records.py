@@ -40,7 +40,7 @@ def read_records(runs: Path, names: Collection[str] = ()) -> list[Record]:
                 raise mistake(f"there is no experiment {name!r} in {runs}: choose from {', '.join(experiments)}")
         folders = [folder for name in names or experiments for folder in _folders(experiments[name])]
     except FileNotFoundError as error:
-        raise mistake(f"there is no folder {error.filename}: --runs names the folder of all records") from error
+        raise mistake(f"there is no folder {error.filename}: give that of all records, or of one experiment") from error
     except OSError as error:
         raise mistake(f"cannot read {error.filename}: {error.strerror}") from error
     with ThreadPoolExecutor(_READERS) as readers:

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from metrics import Progress as Told
+if TYPE_CHECKING:
+    from metrics import Progress as Told  # with it comes torch
 
 
 class Stages:
@@ -49,7 +50,7 @@ class Stages:
             self._line.start()
         return self
 
-    def begin(self, what: str) -> Told:
+    def begin(self, what: str) -> "Told":
         """Starts the next part; what it returns is to be told of its progress."""
         if self._line is None:
             return lambda done, total: None

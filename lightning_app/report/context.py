@@ -6,7 +6,9 @@ from functools import cached_property
 
 import pandas as pd
 
+from lightning_app.analysis.columns import words
 from lightning_app.analysis.law import NotIdentified, ScalingLaw, fit_scaling_law
+from lightning_app.report.options import ATTACK, INTERPOLATED
 
 Curves = Callable[[], pd.DataFrame]
 
@@ -16,17 +18,22 @@ class Context:
     """What every part of the report is made from.
 
     Attributes:
-        records: All records, one row each, failed cells among them; columns as in `lightning report --table`.
-        curves: Reads what was logged at every epoch, where it can be had: run_id, epoch, and every logged name. Empty
-            for records from a table file.
+        records: All records, one row each, failed cells among them; columns as in `lightning report --table`. A run
+            that lies in two experiments is there once.
+        curves: Reads what was logged at every epoch, where it can be had: run_id, epoch, losses, and dimensions and
+            depths of representations under their logged names, float32. Empty where there is nothing.
+        no_curves: Why there is nothing to read, as a sentence: "The table holds no epochs: …"; "" where there may be.
+        repeats: Rows left out because the same run is there already, from another experiment.
         attack: The attack that part 4 looks at first: "fgsm_2".
         interpolated: Training loss above which a network has not interpolated its training images.
     """
 
     records: pd.DataFrame
     curves: Curves
-    attack: str = "fgsm_2"
-    interpolated: float = 0.1
+    no_curves: str = ""
+    repeats: int = 0
+    attack: str = ATTACK
+    interpolated: float = INTERPOLATED
 
     @cached_property
     def fits(self) -> pd.DataFrame:
@@ -41,3 +48,32 @@ class Context:
             return fit_scaling_law(self.records)
         except NotIdentified as error:
             return error
+
+    @property
+    def counted(self) -> str:
+        """How much there is.
+
+        Example:
+            >>> rows = [{"run_id": "a", "status": "finished", "command": "fit", "data": "OAI", "n_train": 50}]
+            >>> Context(pd.DataFrame(rows), pd.DataFrame).counted
+            '1 record: 1 finished run of 1 data set, 0 backbones, 1 training size'
+        """
+        status, fits = words(self.records, "status"), self.fits
+        kinds = {"data": "data set", "backbone": "backbone", "n_train": "training size"}
+        of = ", ".join(count(len(set(words(fits, name)) - {""}), what) for name, what in kinds.items())
+        parts = [f"{count(len(fits), 'finished run')} of {of}" if len(fits) else "no finished run of fit"]
+        if failed := int((status == "failed").sum()):
+            parts.append(count(failed, "failed cell"))
+        if others := len(self.records) - len(fits) - failed:
+            parts.append(f"{others:,} of other commands")
+        return f"{count(len(self.records), 'record')}: {'; '.join(parts)}"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> count(1, "run"), count(2000, "run")
+        ('1 run', '2,000 runs')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"

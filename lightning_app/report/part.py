@@ -50,7 +50,8 @@ class Part:
     Attributes:
         name: Anchor: "dimension".
         title: Heading.
-        text: Paragraphs in plain words, what it shows with numbers.
+        text: Paragraphs in plain words, what it shows with numbers. The first is one sentence that says what was found;
+            it stands at the top of the page too. Empty where nothing was found.
         figures: In order.
         tables: In order, after the figures.
         cannot: What could not be shown or fitted, and why: one sentence each.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_app.measure_table import printable
+from lightning_app.plain import printable
 from lightning_app.sweep.ledger import State
 
 STYLES: Mapping[State, str] = {

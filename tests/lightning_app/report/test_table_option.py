@@ -74,14 +74,13 @@ def test_table_goes_to_the_terminal_alone(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ([], "the following arguments are required: --table; `lightning report --help` shows what there is"),
         (["--table", "t.xlsx"], "--table t.xlsx: its ending says how it is written: .csv or .parquet"),
         (["--table", "table"], "--table table: its ending says how it is written: .csv or .parquet"),
         (["--table", "no/t.csv"], "cannot write no/t.csv: there is no folder"),
         (["--table", "runs.csv"], "cannot write 'runs.csv': that is a folder; name a file in it"),
-        (["--table", "t.csv", "--runs", "elsewhere"], "there is no folder elsewhere"),
+        (["elsewhere", "--table", "t.csv"], "there is no folder elsewhere"),
         (["--table", "t.csv", "--name", "demi"], "there is no experiment 'demi' in runs: choose from demo"),
-        (["--table", "t.csv", "--wandb", "a/b", "--runs", "runs"], "--runs: not allowed with argument --wandb"),
+        (["runs", "--table", "t.csv", "--wandb", "a/b"], "--wandb: not allowed with argument RUNS"),
         (["--table", "t.csv", "--wandb", "study"], "--wandb 'study': give entity/project"),
     ],
 )

@@ -1,0 +1,100 @@
+"""Log test loss over a dimension, of the data or of representations, with a line for every domain."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lightning_app.analysis.law import NotIdentified
+from lightning_app.analysis.lines import Line, fit_line
+from lightning_app.figures import Drawing, drawn
+from lightning_app.report.drawing import decimal_ticks, domain_looks, key, name_points, shade
+from lightning_app.report.points import SET, means
+from lightning_app.report.words import trend
+
+LOSS = "test/loss"
+TOGETHER = "all, one slope"
+
+Fitted = Line | NotIdentified
+
+
+def fit_domains(cells: pd.DataFrame, dimension: str) -> dict[str, Fitted]:
+    """Fit a line to every domain, and one slope to all with a level for each domain.
+
+    Args:
+        cells: Points, as :func:`means` gives them.
+        dimension: Column of the dimension.
+    """
+    lines = {str(domain): fit(own, dimension) for domain, own in cells.groupby("domain", sort=False)}
+    return lines | ({TOGETHER: fit(cells, dimension)} if len(lines) > 1 else {})
+
+
+def fit(cells: pd.DataFrame, dimension: str) -> Fitted:
+    """Fit one slope, with a level for each domain."""
+    if len(cells) == 1:
+        return NotIdentified("there is one point only")
+    try:
+        return fit_line(cells[dimension], np.log(cells[LOSS]), list(cells["data"]), list(cells["domain"]))
+    except NotIdentified as error:
+        return error
+
+
+def found(lines: Mapping[str, Fitted]) -> str:
+    """What the lines of the domains do."""
+    return "; ".join(
+        trend(line.slope, "per dimension", f"in {domain} data") if isinstance(line, Line)
+        else f"has no slope in {domain} data ({line})"
+        for domain, line in lines.items() if domain != TOGETHER
+    )  # fmt: skip
+
+
+def lacks(line: Fitted) -> str:
+    """What a fit does not give, and why; "" where it gives all."""
+    return f"no line, {line}" if isinstance(line, NotIdentified) else f"no interval, {line.note}" if line.note else ""
+
+
+def slope_columns(line: Fitted) -> dict[str, Any]:
+    """A row of a table of slopes."""
+    slope = line.slope if isinstance(line, Line) else None
+    return {
+        "slope per dimension": slope and slope.value,
+        "95 % low": slope and slope.low,
+        "95 % high": slope and slope.high,
+        "df": slope and slope.df,
+        "p": slope and slope.p,
+        "data sets": line.groups if isinstance(line, Line) else None,
+        "without": lacks(line),
+    }
+
+
+def draw(shown: pd.DataFrame, dimension: str, label: str, fitted: pd.DataFrame, lines: Mapping[str, Fitted]) -> Drawing:
+    """Draw runs, and the lines that were fitted to some of their means.
+
+    Args:
+        shown: Runs of one training size; the means of data sets are drawn large, those of cells small.
+        dimension: Column of the dimension.
+        label: What it is, with its unit.
+        fitted: What the lines were fitted to: they are drawn so far.
+        lines: Of every domain.
+    """
+    looks = domain_looks(shown["domain"])
+    cells, sets = means(shown, [LOSS, dimension]), means(shown, [LOSS, dimension], by=SET)
+    with drawn(label, "test loss (nats)", log_y=True, size=(6.4, 4.4)) as (axes, drawing):
+        for domain, look in looks.items():
+            own, small = sets[sets["domain"] == domain], cells[cells["domain"] == domain]
+            axes.plot(small[dimension], small[LOSS], **look.points, ms=3, alpha=0.35, mew=0)
+            axes.plot(own[dimension], own[LOSS], **look.points, ms=7.5, mec="white")
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # the points decide what is seen, not the bands
+        for domain, look in looks.items():
+            line, at = lines[domain], fitted.loc[fitted["domain"] == domain, dimension]
+            if isinstance(line, Line):
+                x = np.linspace(at.min(), at.max(), 25)
+                value, low, high = line.band(x)
+                axes.plot(x, np.exp(value), color=look.colour, ls=look.line)
+                # Far beyond the axes, where e^x may be no number any more
+                shade(axes, x, np.exp(np.clip(low, -50, 50)), np.exp(np.clip(high, -50, 50)), look)
+        decimal_ticks(axes.yaxis)
+        key(axes, looks)
+        name_points(axes, [(row[dimension], row[LOSS], row["data"], "#333333") for _, row in sets.iterrows()])
+    return drawing
