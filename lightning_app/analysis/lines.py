@@ -148,7 +148,7 @@ def mean_curve(x: ArrayLike, y: ArrayLike, curves: Sequence[Any]) -> tuple[Array
     inside = table - means[curve]
     if np.linalg.matrix_rank(inside[:, :-1]) < len(at) - 1:
         raise NotIdentified("some sizes share no curve with the others")
-    f = np.linalg.lstsq(inside[:, :-1], inside[:, -1], rcond=None)[0]
+    f = np.linalg.lstsq(inside[:, :-1], inside[:, -1], rcond=None)[0].astype(np.float64)
     return at, f + float((means[:, -1] - means[:, :-1] @ f).mean())
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-_READERS = 16  # on a network's file system every look at a file is a wait
-_BATCH = 100  # files that are parsed as one: to begin takes longer than to read a file
+_READERS = 4  # parsing lets go of the interpreter, and each holds a batch
+_BATCH = 50  # files that are parsed as one: to begin takes longer than to read a file
 
 Log = tuple[str, Path, bytes]
 
@@ -32,15 +32,17 @@ def read_curves(
     """
     named = list(files.items())
     batches = [named[i : i + _BATCH] for i in range(0, len(named), _BATCH)]
-    frames = [pd.DataFrame({"run_id": pd.Series(dtype="str"), "epoch": pd.Series(dtype="int32")})]
+    frames: list[pd.DataFrame] = []
     complaints: list[str] = []
     with ThreadPoolExecutor(_READERS) as readers:
         for done, (found, wrong) in enumerate(readers.map(_read, batches), start=1):
-            frames += found
+            frames += [frame for frame in found if len(frame)]
             complaints += wrong
             progress(min(done * _BATCH, len(named)), len(named))
     for complaint in complaints:
         print(complaint, file=sys.stderr)
+    if not frames:
+        return pd.DataFrame({"run_id": pd.Series(dtype="str"), "epoch": pd.Series(dtype="int32")})
     return pd.concat(frames, ignore_index=True)
 
 

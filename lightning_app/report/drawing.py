@@ -77,7 +77,7 @@ def _look(i: int) -> Look:
     return Look(COLOURS[turn % len(COLOURS)], MARKERS[i % len(MARKERS)], _LINES[turn % len(_LINES)])
 
 
-def short(name: str) -> str:
+def short(name: str, most: int = _MOST_LETTERS) -> str:
     r"""A name as figures can show it: of bounded length, and never taken for a formula.
 
     Example:
@@ -85,7 +85,7 @@ def short(name: str) -> str:
         a\$b xxxxxxxxxxxxxxxxxxxxxxx…
     """
     name = printable(name)
-    return plain_text(name if len(name) <= _MOST_LETTERS else name[: _MOST_LETTERS - 1] + "…")
+    return plain_text(name if len(name) <= most else name[: most - 1] + "…")
 
 
 def shade(axes: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, look: Look) -> None:

@@ -171,10 +171,8 @@ def _finding(known: pd.DataFrame) -> str:
 
 def _together(known: pd.DataFrame) -> str:
     found = correlate(known[_D], np.log(known[_K]), list(known["data set"]))
-    return (
-        f"Over data sets, d_data and log K_F have {correlation(found)}: the nearer r is to ±1, the less can a fit tell "
-        "what comes from the one and what from the other."
-    )
+    so = ": the nearer r is to ±1, the less can a fit tell what comes from the one and what from the other"
+    return f"Over data sets, d_data and log K_F have {correlation(found)}{'' if found.r is None else so}."
 
 
 def _figure(known: pd.DataFrame) -> Figure:
@@ -186,7 +184,8 @@ def _figure(known: pd.DataFrame) -> Figure:
             own = known[known["domain"] == domain]
             across, up = (1.96 * own[name].fillna(0.0) for name in ("s.e. of MLE", "s.e. of K_F"))
             down = np.minimum(up, 0.99 * own[_K])  # a logarithmic axis has no 0
-            axes.errorbar(own[_D], own[_K], [down, up], across, **look.points, ms=7, mec="white", elinewidth=1)
+            bars = {"xerr": across.to_numpy(), "yerr": np.array([down, up]), "elinewidth": 1}
+            axes.errorbar(own[_D], own[_K], **bars, **look.points, ms=7, mec="white")
         decimal_ticks(axes.yaxis)
         key(axes, looks)
         name_points(axes, [(row[_D], row[_K], _called(row), "#333333") for _, row in known.iterrows()])

@@ -11,7 +11,7 @@ from lightning_app.plain import listed
 from lightning_app.report.context import Context
 from lightning_app.report.loss_lines import LOSS, TOGETHER, Fitted, draw, fit_domains, found, lacks, slope_columns
 from lightning_app.report.part import Figure, Part, Table
-from lightning_app.report.points import SET, common_size, means, natural_first, points
+from lightning_app.report.points import NETWORK, SET, common_size, means, natural_first, points
 from lightning_app.report.words import interval
 
 _NAME, _TITLE = "dimension", "Test loss over the dimension of the data"
@@ -19,8 +19,8 @@ _D, _D_REFERENCE = "data/d_mle", "data_ref/d_mle"
 _K, _K_PER_PIXEL = "data/K_F", "data/K_F_per_pixel"
 _METHOD = (
     "Lines are fits of log L on d_data with a random intercept per data set; intervals are cluster-robust over data "
-    "sets (CR2, Bell–McCaffrey): wide where data sets are few. d_data is that of the training subset, as in the paper; "
-    "the table has slopes over that of the reference sample too."
+    "sets (CR2, Bell–McCaffrey): wide where data sets are few. Class pairs are averaged first, and d_data is that of "
+    "the training subset, as in the paper; the table has slopes over that of the reference sample too."
 )
 _MEANS = (
     "Geometric means over data sets. K_F compares images of one resolution and number of channels; K_F per pixel, "
@@ -59,7 +59,7 @@ def make(context: Context) -> Part:
 
 
 def _lines(runs: pd.DataFrame, dimension: str) -> dict[str, Fitted]:
-    return fit_domains(means(runs[runs[dimension].notna()], [LOSS, dimension]), dimension)
+    return fit_domains(means(runs[runs[dimension].notna()], [LOSS, dimension], by=NETWORK), dimension)
 
 
 def _slopes(frame: pd.DataFrame) -> Table:

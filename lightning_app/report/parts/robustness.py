@@ -14,10 +14,11 @@ from lightning_app.analysis.correlation import Correlation, correlate
 from lightning_app.analysis.law import NotIdentified
 from lightning_app.analysis.lines import Line, fit_line
 from lightning_app.figures import drawn
+from lightning_app.plain import listed
 from lightning_app.report.context import Context
 from lightning_app.report.drawing import domain_looks, key, name_points, shade
 from lightning_app.report.part import Figure, Part, Table
-from lightning_app.report.points import SET, common_size, means, natural_first, points
+from lightning_app.report.points import NETWORK, SET, common_size, means, natural_first, points
 from lightning_app.report.words import correlation, interval, sign, signed
 
 _NAME, _TITLE = "robustness", "Robustness over label sharpness"
@@ -74,7 +75,7 @@ class _Over:
     @cached_property
     def powers(self) -> dict[str, Line | NotIdentified]:
         """Lines through the logarithms, over all data sets, in each domain, and with domain as a factor."""
-        cells = means(self.runs, [self.sharpness], [self.measure])
+        cells = means(self.runs, [self.sharpness], [self.measure], by=NETWORK)
         cells = cells[cells[self.measure] > 0]
         found = {_ALL: self._power(cells)}
         if len(self.domains) > 1:
@@ -104,8 +105,12 @@ def make(context: Context) -> Part:
         if len(runs) < len(chosen.frame):
             cannot.append(f"{len(chosen.frame) - len(runs):,} of {len(chosen.frame):,} runs have no {label}.")
         if not runs.empty:
-            size = common_size(runs)
+            size, names = common_size(runs), set(runs["data"])
             runs = natural_first(runs[runs["n_train"] == size])
+            if not found and (absent := sorted(names - set(runs["data"]))):
+                cannot.append(
+                    f"No training size is common to all data sets: N = {size:,.0f} is missing of {listed(absent)}."
+                )
             kinds = [name for name in _SHARPNESS if runs[name].notna().any()]
             found[measure] = [_Over(measure, label, name, size, runs[runs[name].notna()]) for name in kinds]
     if not found:
@@ -115,7 +120,7 @@ def make(context: Context) -> Part:
     main = next(iter(found.values()))
     if reason := main[0].correlations[_ALL].reason:
         cannot.append(f"{main[0].label[0].upper()}{main[0].label[1:]} over K_F: {reason}.")
-    shown = [*main, *(found[name][0] for name in radii if name in found)]
+    shown = [*main, *(kinds[0] for name, kinds in found.items() if name in radii and kinds is not main)]
     everything = [over for kinds in found.values() for over in kinds]
     return Part(
         _NAME,
@@ -267,7 +272,7 @@ def _power_table(everything: list[_Over]) -> Table:
             )  # fmt: skip
     note = (
         "Slope of the logarithms with a random intercept per data set; intervals are cluster-robust over data sets. "
-        "Means over seeds that are 0 or less have no logarithm and are not in it."
+        "Means of networks that are 0 or less have no logarithm and are not in it."
     )
     return Table("robustness-powers", "Robustness as a power of sharpness", pd.DataFrame(rows), note)
 

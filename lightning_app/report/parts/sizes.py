@@ -32,7 +32,7 @@ from lightning_app.report.words import correlation, signed
 _NAME, _TITLE = "sizes", "Test loss over the number of training images"
 _LOSS, _D, _D_REFERENCE = "test/loss", "data/d_mle", "data_ref/d_mle"
 _CURVE = ["data", "domain", "pair", "backbone"]
-_MOST_PANELS, _MOST_BACKBONES = 24, 12
+_MOST_PANELS, _MOST_BACKBONES, _MOST_LETTERS = 16, 12, 13
 _MEAN, _PREDICTED = Look("#222222", ""), Look("#222222", "", (0, (1.2, 1.2)))
 _METHOD = (
     "An exponent is the slope of log L over log N. That of a data set is of the mean over its curves (networks, class "
@@ -156,7 +156,7 @@ def _curves_figure(runs: pd.DataFrame, sets: pd.DataFrame, finding: str) -> Figu
             axes.plot(np.exp(ends), np.exp(predicted), color=_PREDICTED.colour, ls=_PREDICTED.line)
             centre = (log_loss.min() + log_loss.max()) / 2
             exponent = "" if math.isnan(row["exponent"]) else f": {signed(row['exponent'])}"
-            axes.set_title(f"{short(row['data set'])}{exponent}", fontsize=9)
+            axes.set_title(f"{short(row['data set'], _MOST_LETTERS)}{exponent}", fontsize=9)
             axes.set_ylim(math.exp(centre - span), math.exp(centre + span))  # equal slopes look equal
             size_ticks(axes, runs["n_train"], most=4)
             decimal_ticks(axes.yaxis)

@@ -123,7 +123,7 @@ def failed(records: pd.DataFrame) -> pd.DataFrame:
 STRANGE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "one domain": lambda it: it[it["domain"] == "natural"],
     "one data set": lambda it: it[it["data"] == "SVHN"],
-    "two data sets": lambda it: it[it["data"].isin(["SVHN", "OAI"])],
+    "two data sets": lambda it: it[it["data"].isin(["SVHN", "ProstateMRIUS"])],
     "one run": lambda it: it.head(1),
     "two runs": lambda it: it.head(2),
     "one size": lambda it: it[it["n_train"] == 500],

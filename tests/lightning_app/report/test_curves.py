@@ -51,7 +51,7 @@ def test_many_files_keep_their_rows_apart() -> None:
     assert {name: of["val/loss"].tolist() for name, of in found.groupby("run_id")} == {
         name: values for name, values in numbers.items() if values
     }
-    assert told == [(100, 250), (200, 250), (250, 250)]
+    assert told == [(done, 250) for done in (50, 100, 150, 200, 250)]
 
 
 def test_damaged_and_missing_files_cost_their_own_rows_only(capsys: pytest.CaptureFixture[str]) -> None:

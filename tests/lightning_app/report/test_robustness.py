@@ -132,7 +132,12 @@ def test_every_attack_is_in_the_tables_the_chosen_one_first() -> None:
         "fgsm-2-loss-increase-over-k-f",
         "fgsm-2-loss-increase-over-k-f-per-pixel",
     ]
-    assert "PGD, ε = 8/255" in part_of(frame, attack="pgd_8").text[0]
+
+
+def test_another_attack_is_chosen() -> None:
+    found = part_of(exact("fgsm_2", "pgd_8"), attack="pgd_8")
+    assert "PGD, ε = 8/255" in found.text[0]
+    assert [figure.name[:5] for figure in found.figures] == ["pgd-8", "pgd-8"]
 
 
 def test_an_attack_that_was_not_run() -> None:
@@ -157,6 +162,14 @@ def test_minimal_radius() -> None:
         "loss increase under FGSM, ε = 2/255",
         "minimal radius (radius/median)",
     }
+
+
+def test_minimal_radius_alone() -> None:
+    frame = exact().drop(columns="robust/fgsm_2/loss_increase").assign(**{"robust/radius": lambda x: 1 / x["data/K_F"]})
+    found = part_of(frame[(frame["n_train"] == 500) == (frame["data"] == "OAI")])
+    assert [figure.name for figure in found.figures] == ["radius-over-k-f", "radius-over-k-f-per-pixel"]
+    assert found.cannot[0].startswith("No finished run has a loss increase under attack")
+    assert found.cannot[1] == "No training size is common to all data sets: N = 1,000 is missing of OAI."
 
 
 def test_figures_have_units(part: Part) -> None:

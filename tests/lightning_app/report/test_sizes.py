@@ -177,7 +177,7 @@ def test_nothing_to_show(frame: pd.DataFrame, reason: str) -> None:
 def test_many_backbones_and_data_sets() -> None:
     many = [exact().assign(data=lambda frame, i=i: frame["data"] + str(i), backbone=f"net {i}") for i in range(14)]
     found = part_of(pd.concat(many))
-    assert "Shown: the first 24 of 42 data sets." in found.figures[0].caption
+    assert "Shown: the first 16 of 42 data sets." in found.figures[0].caption
     assert "net 1" not in re.findall(r"<!-- (.*?) -->", found.figures[0].svg, re.DOTALL)
     assert found.tables[0].shown == 42
 

@@ -71,6 +71,14 @@ def test_table_goes_to_the_terminal_alone(capsys: pytest.CaptureFixture[str]) ->
     assert captured.err == "left out runs/demo/broken/result.json: it is damaged\n"
 
 
+def test_a_table_of_a_table_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    write_records(0.1 + 0.2, 2.0)
+    for place, table in (("runs", "a.csv"), ("a.csv", "b.parquet"), ("b.parquet", "c.csv"), ("runs/demo", "d.csv")):
+        main(["report", place, "--table", table])
+    assert Path("a.csv").read_bytes() == Path("c.csv").read_bytes() == Path("d.csv").read_bytes()
+    assert capsys.readouterr().out.count("2 records, ") == 4
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
