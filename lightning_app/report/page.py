@@ -60,14 +60,17 @@ def _is_wide(figure: Figure) -> bool:
 
 
 def _rows(table: Table) -> Iterator[list[tuple[str, bool]]]:
-    """The rows that are shown: the text of every cell, and whether it is a number. The first row is the head."""
+    """The rows that are shown: the text of every cell, and whether it is a number. The first row is the head.
+
+    Columns with nothing in them are in the file only.
+    """
     shown = table.frame.head(len(table.frame) if table.shown is None else table.shown)
-    columns = [shown.iloc[:, i] for i in range(shown.shape[1])]
-    are_numbers = [_is_number(column) for column in columns]
-    yield [(str(name), is_number) for name, is_number in zip(shown.columns, are_numbers, strict=True)]
-    texts = [[_text(value) for value in column] for column in columns]
-    for row in zip(*texts, strict=True):
-        yield list(zip(row, are_numbers, strict=True))
+    columns = [[_text(value) for value in column] for _, column in shown.items()]
+    numeric = [_is_number(column) for _, column in shown.items()]
+    kept = [i for i, column in enumerate(columns) if any(column)]
+    yield [(str(shown.columns[i]), numeric[i]) for i in kept]
+    for row in zip(*columns, strict=True):
+        yield [(row[i], numeric[i]) for i in kept]
 
 
 def _is_number(column: "pd.Series[Any]") -> bool:

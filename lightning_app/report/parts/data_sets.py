@@ -184,8 +184,8 @@ def _figure(known: pd.DataFrame) -> Figure:
             own = known[known["domain"] == domain]
             across, up = (1.96 * own[name].fillna(0.0) for name in ("s.e. of MLE", "s.e. of K_F"))
             down = np.minimum(up, 0.99 * own[_K])  # a logarithmic axis has no 0
-            bars = {"xerr": across.to_numpy(), "yerr": np.array([down, up]), "elinewidth": 1}
-            axes.errorbar(own[_D], own[_K], **bars, **look.points, ms=7, mec="white")
+            errors = np.array([down, up]), across.to_numpy()
+            axes.errorbar(own[_D], own[_K], *errors, **look.points, ms=7, mec="white", elinewidth=1)
         decimal_ticks(axes.yaxis)
         key(axes, looks)
         name_points(axes, [(row[_D], row[_K], _called(row), "#333333") for _, row in known.iterrows()])

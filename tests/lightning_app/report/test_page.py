@@ -73,7 +73,8 @@ def test_numbers_stand_on_the_right_and_gaps_are_empty() -> None:
             "either": ["x", 2.5],
         }
     )
-    page = paged(replace(part("one"), tables=(Table("t", "T", frame),)))
+    nothing = {"gap": [None, np.nan], "blank": ["", ""]}
+    page = paged(replace(part("one"), tables=(Table("t", "T", frame.assign(**nothing)),)))
     head, *rows = cells(page, "t")
     assert head == [(name, name in ("runs", "some", "loss", "N", "far")) for name in frame]
     assert [[text for text, _ in row] for row in rows] == [
