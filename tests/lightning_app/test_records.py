@@ -90,7 +90,7 @@ def test_folder_in_the_place_of_a_record_is_named_and_left_out(capsys: pytest.Ca
 
 
 def test_nothing_to_read_says_where_it_looked() -> None:
-    with pytest.raises(InputError, match="there is no folder runs: --runs names"):
+    with pytest.raises(InputError, match="there is no folder runs: give that of all records"):
         read_records(Path("runs"))
     Path("runs/a").mkdir(parents=True)
     with pytest.raises(InputError, match=r"there are no records: looked for runs/\*/\*/result.json; `lightning fit`"):
