@@ -32,15 +32,20 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass
 class Drawing:
-    """A figure, empty until it is finished.
+    """A figure, to be looked at when it is finished.
 
     Attributes:
-        svg: As SVG text.
-        pdf: As PDF.
+        figure: As matplotlib holds it.
+        svg: As SVG text; empty until then.
     """
 
+    figure: Figure
     svg: str = ""
-    pdf: bytes = b""
+
+    @property
+    def pdf(self) -> bytes:
+        """As PDF."""
+        return _saved(self.figure, "pdf", ("Creator", "Producer", "CreationDate"))
 
 
 @contextmanager
@@ -62,18 +67,22 @@ def drawn(
             axes.set_xscale("log")
         if log_y:
             axes.set_yscale("log")
-        drawing = Drawing()
+        drawing = Drawing(figure)
         yield axes, drawing
         if axes.get_legend_handles_labels()[1]:
             axes.legend()
-        svg, pdf = io.StringIO(), io.BytesIO()
-        with warnings.catch_warnings():
-            # Names in a script that the font lacks: boxes in the legend, and nothing that the user could mend.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-            figure.savefig(pdf, format="pdf", metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
-        drawing.svg = svg.getvalue()[svg.getvalue().index("<svg") :]
-        drawing.pdf = pdf.getvalue()
+    text = _saved(figure, "svg", ("Date", "Creator", "Format", "Type")).decode()
+    drawing.svg = text[text.index("<svg") :]
+
+
+def _saved(figure: Figure, form: str, unsaid: Sequence[str]) -> bytes:
+    """The figure as a file that does not say when it was made, nor by what."""
+    file = io.BytesIO()
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Names in a script that the font lacks: boxes in the legend, and nothing that the user could mend.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format=form, metadata=dict.fromkeys(unsaid))
+    return file.getvalue()
 
 
 def plain_text(text: str) -> str:

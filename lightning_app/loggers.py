@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_app.mistakes import first_line
 from lightning_app.run import METRICS, Run, write_text
 
 Row = dict[str, float]
@@ -165,7 +166,7 @@ class WandbLogger(LightningWandbLogger):
                     break
                 except Exception as error:  # whatever W&B raises, it must not stop a run
                     then = "logging offline" if attempt == "online" else "logging to metrics.csv only"
-                    why = f"W&B cannot be reached ({_first_line(error)}): {then}"
+                    why = f"W&B cannot be reached ({first_line(error)}): {then}"
             if why:
                 print(why, file=sys.stderr)
         return self._experiment
@@ -208,7 +209,7 @@ class WandbLogger(LightningWandbLogger):
         try:
             send()
         except Exception as error:  # whatever W&B raises, it must not stop a run
-            print(f"W&B has failed ({_first_line(error)}): logging to metrics.csv only", file=sys.stderr)
+            print(f"W&B has failed ({first_line(error)}): logging to metrics.csv only", file=sys.stderr)
             self._experiment = self._start("disabled")
 
     def _choose_mode(self) -> tuple[str, str]:
@@ -220,7 +221,7 @@ class WandbLogger(LightningWandbLogger):
             if wandb.login(prompt=False):
                 return "online", ""
         except Exception as error:  # whatever W&B raises, it must not stop a run
-            return "offline", f"W&B cannot be reached ({_first_line(error)}): logging offline"
+            return "offline", f"W&B cannot be reached ({first_line(error)}): logging offline"
         if mode == "online":
             return "offline", "W&B has no account here (`wandb login` sets one up): logging offline"
         return "offline", ""
@@ -250,7 +251,3 @@ class WandbLogger(LightningWandbLogger):
                 experiment.define_metric(name, step_metric="epoch", hidden=True)
                 self._hidden.add(name)
         experiment.log(dict(row), commit=commit)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

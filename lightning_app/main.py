@@ -7,30 +7,62 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-_COMMANDS = {
+_GOES_ON = ": the same command goes on where it was"
+
+
+class _Command(NamedTuple):
+    """A command of our own: what runs it, its parser where that is light, and what to say after Ctrl-C."""
+
+    what: str
+    run: str
+    parser: str | None = None
+    stopped: str = ""
+
+
+_LIGHTNINGS = {
     "fit": "train a network, measure it as it trains, test it, and write its record",
     "validate": "measure a checkpoint on the validation images",
     "test": "measure a checkpoint on the test images",
     "predict": "class probabilities of the test images",
-    "prepare": "the raw download of a data set becomes an image table",
-    "measure": "intrinsic dimension, label sharpness and leaks of any labelled images, without training",
-    "sweep": "run a grid: on this machine, on a cluster, continued after every interruption",
-    "report": "what all records say together: a page with figures, tables and scaling laws, or one table",
-    "forecast": "the loss at a number of images, or the number that a loss takes, with intervals",
-    "dashboard": "a workspace at Weights & Biases with a panel for every question",
 }
 
-_OWN_PARSER = {
-    "measure": "lightning_app.measure_options",
-    "sweep": "lightning_app.sweep.options",
-    "report": "lightning_app.report.options",
-    "forecast": "lightning_app.forecast.options",
-    "dashboard": "lightning_app.dashboard.options",
+_OURS = {
+    "prepare": _Command(
+        "the raw download of a data set becomes an image table",
+        "lightning_app.prepare:run_prepare",
+        stopped=_GOES_ON,
+    ),
+    "measure": _Command(
+        "intrinsic dimension, label sharpness and leaks of any labelled images, without training",
+        "lightning_app.measure:run_measure",
+        "lightning_app.measure_options",
+    ),
+    "sweep": _Command(
+        "run a grid: on this machine, on a cluster, continued after every interruption",
+        "lightning_app.sweep.start:start_sweep",
+        "lightning_app.sweep.options",
+        _GOES_ON,
+    ),
+    "report": _Command(
+        "what all records say together: a page with figures, tables and scaling laws, or one table",
+        "lightning_app.report.command:run_report",
+        "lightning_app.report.options",
+    ),
+    "forecast": _Command(
+        "the loss at a number of images, or the number that a loss takes, with intervals",
+        "lightning_app.forecast.command:run_forecast",
+        "lightning_app.forecast.options",
+    ),
+    "dashboard": _Command(
+        "a workspace at Weights & Biases with a panel for every question",
+        "lightning_app.dashboard.command:run_dashboard",
+        "lightning_app.dashboard.options",
+    ),
 }
 
-_GOES_ON = ": the same command goes on where it was"
-_CONTINUES = {"measure": "", "report": "", "forecast": "", "dashboard": "", "prepare": _GOES_ON, "sweep": _GOES_ON}
+_COMMANDS = _LIGHTNINGS | {name: ours.what for name, ours in _OURS.items()}
 
 _HELP = """\
 usage: lightning COMMAND [options]
@@ -83,8 +115,9 @@ def main(args: Sequence[str] | None = None) -> None:
         near = difflib.get_close_matches(command, _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_COMMANDS)}"
         _fail(f"unknown command {command!r}: {hint}")
-    if command in _OWN_PARSER and {"-h", "--help"} & set(argv):
-        import_module(_OWN_PARSER[command]).parser().print_help()
+    ours = _OURS.get(command)
+    if ours and ours.parser and {"-h", "--help"} & set(argv):
+        import_module(ours.parser).parser().print_help()
         return
     # Tips and banners of the libraries say nothing about the user's run.
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -97,36 +130,15 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         _fail(str(error))
     except KeyboardInterrupt:
-        hint = _CONTINUES.get(command, ": the same command continues after the last finished epoch")
+        hint = ours.stopped if ours else ": the same command continues after the last finished epoch"
         print(f"stopped{hint}", file=sys.stderr)
         sys.exit(130)
 
 
 def _run(argv: list[str]) -> None:
-    if argv[0] == "prepare":
-        from lightning_app.prepare import run_prepare
-
-        run_prepare(argv[1:])
-    elif argv[0] == "measure":
-        from lightning_app.measure import run_measure
-
-        run_measure(argv[1:])
-    elif argv[0] == "sweep":
-        from lightning_app.sweep.start import start_sweep
-
-        start_sweep(argv[1:])
-    elif argv[0] == "report":
-        from lightning_app.report.command import run_report
-
-        run_report(argv[1:])
-    elif argv[0] == "forecast":
-        from lightning_app.forecast.command import run_forecast
-
-        run_forecast(argv[1:])
-    elif argv[0] == "dashboard":
-        from lightning_app.dashboard.command import run_dashboard
-
-        run_dashboard(argv[1:])
+    if ours := _OURS.get(argv[0]):
+        module, _, function = ours.run.partition(":")
+        getattr(import_module(module), function)(argv[1:])
     else:
         from lightning_app.cli import run_command
 

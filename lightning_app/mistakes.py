@@ -20,3 +20,13 @@ def mistake(message: str) -> "InputError":
     from metrics import InputError  # with it comes torch
 
     return InputError(message)
+
+
+def first_line(error: Exception) -> str:
+    r"""What an error of another library says, in one line.
+
+    Example:
+        >>> first_line(OSError("no route\nand much more")), first_line(KeyError())
+        ('no route', 'KeyError')
+    """
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

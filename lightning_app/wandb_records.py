@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lightning_app.mistakes import mistake
+from lightning_app.mistakes import first_line, mistake
 from lightning_app.record import Record
 from lightning_app.records import in_order
 
@@ -58,8 +58,7 @@ def project_runs(project: str) -> list[Any]:
         account = wandb.login(prompt=False)
         runs = list(wandb.Api().runs(project, per_page=_PAGE, lazy=False)) if account else []
     except Exception as error:  # W&B raises all kinds of errors
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise mistake(f"cannot read the W&B project {project}: {why}") from error
+        raise mistake(f"cannot read the W&B project {project}: {first_line(error)}") from error
     if not account:
         raise mistake("W&B has no account here: `wandb login` sets one up, or set WANDB_API_KEY")
     return runs

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lightning_app.mistakes import mistake
 from lightning_app.record import Record
-from lightning_app.record_table import Type, tabulate
+from lightning_app.record_table import RecordTable, Type, tabulate
 from lightning_app.records import read_records
 from lightning_app.run import RESULT
 from lightning_app.sweep.ledger import FAILED
@@ -68,7 +68,11 @@ def of_records(records: Sequence[Record]) -> pd.DataFrame:
         0       50        1.0
         1     <NA>        NaN
     """
-    table = tabulate(records)
+    return of_table(tabulate(records))
+
+
+def of_table(table: RecordTable) -> pd.DataFrame:
+    """Records that are side by side already."""
     return pd.DataFrame({name: _series(values, table.types[name]) for name, values in table.columns.items()})
 
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from lightning_app.dashboard.colours import run_colours
 from lightning_app.dashboard.options import parser
-from lightning_app.mistakes import mistake
+from lightning_app.mistakes import first_line, mistake
 from lightning_app.output import check_place, write_output
 from lightning_app.wandb_records import project_runs
 
@@ -39,6 +39,5 @@ def run_dashboard(argv: Sequence[str]) -> None:
         board.save()  # type: ignore[no-untyped-call]  # the library's
         address = board.url
     except Exception as error:  # W&B raises all kinds of errors
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise mistake(f"cannot save a workspace in the W&B project {place}: {why}") from error
+        raise mistake(f"cannot save a workspace in the W&B project {place}: {first_line(error)}") from error
     print(f"dashboard  {address}\ncoloured   {len(colours)} of {len(runs)} runs; run this again for newer ones")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lightning_app.analysis.columns import words
 from lightning_app.analysis.design import SHARPNESS, SIZE
-from lightning_app.analysis.frames import of_records
+from lightning_app.analysis.frames import of_table
 from lightning_app.analysis.law import ScalingLaw
 from lightning_app.analysis.law_json import law_to_json
 from lightning_app.mistakes import mistake
@@ -61,7 +61,8 @@ def make_report(
     Raises:
         InputError: An attack that no record knows.
     """
-    frame = of_records(records)
+    table = tabulate(records)
+    frame = of_table(table)
     _check_attack(attack, frame)
     context = _context(frame, place, attack, interpolated, begin)
     begin("joint fit")
@@ -72,7 +73,7 @@ def make_report(
     made = f"lightning report · attack {attack} · interpolated: training loss up to {number(interpolated)}"
     text = law_to_json(law) if isinstance(law, ScalingLaw) else None
     page = as_page(Heading(title, context.counted, made, text is not None), parts)
-    files = contents(page, parts, tabulate(records).to_csv(), text)
+    files = contents(page, parts, table.to_csv(), text)
     return Report(title, parts, files, (context.counted, _fitted(law)))
 
 

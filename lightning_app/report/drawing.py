@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -173,6 +174,24 @@ def _figure(axes: Axes) -> Figure:
     return figure
 
 
+def divided(axes: Axes, down: int, across: int, *, share_x: bool = False, share_y: bool = False) -> list[Axes]:
+    """So many axes in the place of one, row by row."""
+    figure = _figure(axes)
+    axes.remove()
+    return list(figure.subplots(down, across, sharex=share_x, sharey=share_y, squeeze=False).flat)
+
+
+def draw_domains(
+    axes: Axes, looks: Mapping[str, Look], cells: pd.DataFrame, sets: pd.DataFrame, x: str, y: str
+) -> None:
+    """Draw the points of every domain: means of cells small, means of data sets large; they decide what is seen."""
+    for domain, look in looks.items():
+        small, large = (frame[frame["domain"] == domain] for frame in (cells, sets))
+        axes.plot(small[x], small[y], **look.points, ms=3, alpha=0.35, mew=0)
+        axes.plot(large[x], large[y], **look.points, ms=7.5, mec="white")
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+
+
 def decimal_ticks(axis: Axis) -> None:
     """Ticks of a logarithmic axis as plain numbers, not too many; call it when everything is drawn."""
     low, high = sorted(axis.get_view_interval())
@@ -219,9 +238,7 @@ def panels(
     size = (1.4 + 1.9 * across, 1.0 + 1.6 * down)
     with drawn("", "", size=size) as (axes, drawing):
         figure = _figure(axes)
-        axes.remove()
-        grid = figure.subplots(down, across, sharex=True, sharey=share_y, squeeze=False)
-        several = list(grid.flat)
+        several = divided(axes, down, across, share_x=True, share_y=share_y)
         for one in several:
             if log_x:
                 one.set_xscale("log")

@@ -9,7 +9,7 @@ import pandas as pd
 from lightning_app.analysis.law import NotIdentified
 from lightning_app.analysis.lines import Line, fit_line
 from lightning_app.figures import Drawing, drawn
-from lightning_app.report.drawing import decimal_ticks, domain_looks, key, name_points, shade
+from lightning_app.report.drawing import decimal_ticks, domain_looks, draw_domains, key, name_points, shade
 from lightning_app.report.points import SET, means
 from lightning_app.report.words import trend
 
@@ -81,11 +81,7 @@ def draw(shown: pd.DataFrame, dimension: str, label: str, fitted: pd.DataFrame, 
     looks = domain_looks(shown["domain"])
     cells, sets = means(shown, [LOSS, dimension]), means(shown, [LOSS, dimension], by=SET)
     with drawn(label, "test loss (nats)", log_y=True, size=(6.4, 4.4)) as (axes, drawing):
-        for domain, look in looks.items():
-            own, small = sets[sets["domain"] == domain], cells[cells["domain"] == domain]
-            axes.plot(small[dimension], small[LOSS], **look.points, ms=3, alpha=0.35, mew=0)
-            axes.plot(own[dimension], own[LOSS], **look.points, ms=7.5, mec="white")
-        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # the points decide what is seen, not the bands
+        draw_domains(axes, looks, cells, sets, dimension, LOSS)
         for domain, look in looks.items():
             line, at = lines[domain], fitted.loc[fitted["domain"] == domain, dimension]
             if isinstance(line, Line):

@@ -6,7 +6,7 @@ from typing import Any
 
 import wandb
 
-from lightning_app.mistakes import mistake
+from lightning_app.mistakes import first_line, mistake
 from lightning_app.report.assembly import Report
 from lightning_app.report.folder import PAGE
 
@@ -36,7 +36,7 @@ def log_report(project: str, report: Report, folder: str) -> list[str]:
         run.log_artifact(artifact)
         run.finish()
     except Exception as error:  # W&B raises all kinds of errors
-        raise mistake(f"the report is in {folder}, but W&B has failed: {_first_line(error)}") from error
+        raise mistake(f"the report is in {folder}, but W&B has failed: {first_line(error)}") from error
     if run.offline:
         return [f"upload wandb sync {os.path.relpath(os.path.dirname(run.dir))}"]
     return [f"W&B    {run.url}"] if run.url else []
@@ -50,7 +50,7 @@ def _start(project: str, title: str) -> Any:
                 return _init(project, title, mode)
             why = "W&B has no account here (`wandb login` sets one up)"
         except Exception as error:  # W&B raises all kinds of errors
-            why = f"W&B cannot be reached ({_first_line(error)})"
+            why = f"W&B cannot be reached ({first_line(error)})"
         print(f"{why}: the report's run is offline", file=sys.stderr)
         mode = "offline"
     return _init(project, title, mode)
@@ -84,7 +84,3 @@ def _panels(report: Report) -> dict[str, Any]:
 
 def _html(text: str) -> wandb.Html:
     return wandb.Html(text, inject=False, data_is_not_path=True)  # as it is, without W&B's style sheet
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -5,19 +5,19 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from scipy import stats
 
 from lightning_app.analysis.coefficients import FIXED_EFFECTS, KENWARD_ROGER
 from lightning_app.analysis.comparisons import DIMENSION, Comparison
+from lightning_app.analysis.correlation import correlate
 from lightning_app.analysis.design import SHARPNESS, SIZE
 from lightning_app.analysis.grouped_design import Array
 from lightning_app.analysis.law import Coefficient, NotIdentified, ScalingLaw
 from lightning_app.analysis.points import design_of
 from lightning_app.figures import drawn
 from lightning_app.report.context import Context, count
-from lightning_app.report.drawing import decimal_ticks, domain_looks, key, name_points
+from lightning_app.report.drawing import decimal_ticks, divided, domain_looks, key, name_points
 from lightning_app.report.part import Figure, Part, Table
 from lightning_app.report.points import SET, means, natural_first
 from lightning_app.report.words import interval, probability, signed
@@ -149,32 +149,35 @@ def _error(law: ScalingLaw) -> str:
     value, low, high = law.corrected
     return (
         f"{text} Corrected by it (method of moments; Carroll et al., Measurement Error in Nonlinear Models), c = "
-        f"{signed(value)} ({interval(low, high)}) in place of {signed(c.value)}. The standard error of K_F knows of "
-        "other samples from the same images only, so that the true reliability may be lower."
+        f"{signed(value)} ({interval(low, high)}) in place of {signed(c.value)}."
     )
 
 
 def _warning(law: ScalingLaw) -> str:
     c, sets = law.coefficient(SHARPNESS), len(law.data_sets)
     least = float(stats.t.ppf(0.975, c.df)) * c.stderr if c.df else math.nan
-    correlation = _between(law)
+    r = _between(law)
     return (
         f"What {sets} data sets can show and what not: for c the {count(len(law.records), 'run')} count as little more "
         f"than {sets} points, with {c.df:.2g} degrees of freedom, and a c nearer to 0 than {least:.2g} would not have "
-        "been told from it. Over data sets (log N)/d and log K_F have r = "
-        f"{signed(correlation)}{' within domains' if len(law.domains) > 1 else ''}: the nearer to ±1, the less can be "
+        f"been told from it. Over data sets (log N)/d and log K_F have {r}: the nearer to ±1, the less can be "
         "told which of them it is. What else differs between data sets (task, resolution, label noise) is not in the "
         "law: it says what goes together, and does not prove what changing one of them would do."
     )
 
 
-def _between(law: ScalingLaw) -> float:
+def _between(law: ScalingLaw) -> str:
     """Correlation of the two regressors over data sets, within domains."""
-    frame = law.records.assign(size=np.log(law.records["n_train"]) / law.records["d"], sharp=np.log(law.records["K_F"]))
-    sets = frame.groupby(["domain", "data"])[["size", "sharp"]].mean()
-    if len(law.domains) > 1:
-        sets = sets - sets.groupby("domain").transform("mean")
-    return float(sets["size"].corr(sets["sharp"]))
+    runs, within = law.records, len(law.domains) > 1
+    found = correlate(
+        np.log(runs["n_train"]) / runs["d"],
+        np.log(runs["K_F"]),
+        list(runs["data"]),
+        within=list(runs["domain"]) if within else None,
+    )
+    if found.r is None:
+        return f"no r ({found.reason})"
+    return f"r = {signed(found.r)}{' within domains' if within else ''}"
 
 
 def _coefficients(law: ScalingLaw) -> pd.DataFrame:
@@ -231,10 +234,7 @@ def _figure(law: ScalingLaw) -> Figure:
     cells, sets = means(runs, ["over_size"], ["size"], by=[*SET, "n_train"]), means(runs, ["over_k", "K_F"], by=SET)
     looks = domain_looks(runs["domain"])
     with drawn("", "", size=(9.0, 3.9)) as (axes, drawing):
-        figure = axes.get_figure(root=True)
-        assert isinstance(figure, Canvas)  # `drawn` made them
-        axes.remove()
-        left, right = figure.subplots(1, 2, sharey=True)
+        left, right = divided(axes, 1, 2, share_y=True)
         _line(left, law, size, typical)
         _line(right, law, sharpness, typical)
         for _, own in cells.groupby("data"):

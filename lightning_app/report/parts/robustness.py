@@ -16,7 +16,7 @@ from lightning_app.analysis.lines import Line, fit_line
 from lightning_app.figures import drawn
 from lightning_app.plain import listed
 from lightning_app.report.context import Context
-from lightning_app.report.drawing import domain_looks, key, name_points, shade
+from lightning_app.report.drawing import domain_looks, draw_domains, key, name_points, shade
 from lightning_app.report.part import Figure, Part, Table
 from lightning_app.report.points import NETWORK, SET, common_size, means, natural_first, points
 from lightning_app.report.words import correlation, interval, sign, signed
@@ -212,12 +212,7 @@ def _figure(over: _Over) -> Figure:
     x, y = over.sharpness, over.measure
     unit = "" if y.startswith("robust/radius") else " (nats)"
     with drawn(_SHARPNESS[x], f"{over.label}{unit}", size=(6.4, 4.4)) as (axes, drawing):
-        cells = means(over.runs, [x], [y])
-        for domain, look in looks.items():
-            own, small = sets[sets["domain"] == domain], cells[cells["domain"] == domain]
-            axes.plot(small[x], small[y], **look.points, ms=3, alpha=0.35, mew=0)
-            axes.plot(own[x], own[y], **look.points, ms=7.5, mec="white")
-        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # the points decide what is seen, not the bands
+        draw_domains(axes, looks, means(over.runs, [x], [y]), sets, x, y)
         for domain, look in looks.items():
             own = sets[sets["domain"] == domain]
             try:
