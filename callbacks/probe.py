@@ -1,5 +1,6 @@
 """The base of everything that measures while a network trains, and leaves no trace in it."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from metrics import Estimate, InputError, neighbors_needed, require_at_least
+from metrics import Estimate, InputError, eval_mode, neighbors_needed, require_at_least
 
 Readings = dict[str, float]
 
@@ -144,8 +145,8 @@ class Subject:
 
         Args:
             images: The images.
-            compute: Takes a batch ``(n, C, H, W)`` in [0, 1] in the model's own precision and on its
-                device, labels ``(n,)`` and positions, and returns tensors with one row per image.
+            compute: Takes a batch ``(n, C, H, W)`` in [0, 1] in single or double precision on the model's device,
+                labels ``(n,)`` and positions, and returns tensors with one row per image.
             batch_size: Images per call.
 
         Returns:
@@ -154,10 +155,12 @@ class Subject:
         n, world, rank = len(images), self.trainer.world_size, self.trainer.global_rank
         share = -(-n // world)
         positions = (torch.arange(share) * world + rank) % n
+        # Half precision would round what an attack adds; models take their inputs to their own precision.
+        dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
         parts: list[Mapping[str, Tensor]] = []
         for start in range(0, share, batch_size):
             batch = positions[start : start + batch_size]
-            pixels = images.images[batch].to(self.model.device).to(self.model.dtype) / 255
+            pixels = images.images[batch].to(self.model.device).to(dtype) / 255
             parts.append(compute(pixels, images.labels[batch].to(self.model.device), batch.tolist()))
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
                 if hasattr(callback, "on_probe_batch_end"):  # whoever watches whether the run still moves
@@ -194,6 +197,8 @@ class Probe(Callback):
         self.every_n_epochs = every_n_epochs
         self.readings: Readings = {}
         """The last measurement in full precision, by logged name."""
+        self.seconds = 0.0
+        """What this process has spent on it so far."""
 
     def check(self, prospect: Prospect) -> None:
         """Refuse what cannot be measured, as far as sizes and layers decide it; asked before a run, and by sweeps.
@@ -221,7 +226,7 @@ class Probe(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Runs :meth:`check` and :meth:`prepare` before anything else happens."""
         if stage != "predict":
-            with _undisturbed(pl_module):
+            with self._timed(), _undisturbed(pl_module):
                 subject = _subject(self, trainer, pl_module)
                 self.check(subject.prospect)
                 self.prepare(subject)
@@ -241,7 +246,7 @@ class Probe(Callback):
         self._run(trainer, pl_module)
 
     def _run(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with _undisturbed(pl_module):
+        with self._timed(), _undisturbed(pl_module):
             if trainer.world_size > 1:
                 # Running statistics differ between processes after the last step; the first one's are those
                 # that checkpoints and the next step use.
@@ -249,6 +254,12 @@ class Probe(Callback):
                     torch.distributed.broadcast(buffer, 0)
             self.readings = self.measure(_subject(self, trainer, pl_module))
         pl_module.log_dict(self.readings, sync_dist=trainer.world_size > 1)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - began
 
 
 def readings(name: str, estimate: Estimate) -> Readings:
@@ -293,23 +304,18 @@ def check_neighbors(estimators: Collection[str], k: int, n: int, what: str, opti
 
 @contextmanager
 def _undisturbed(module: LightningModule) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     failure: BaseException | None = None
-    try:
-        with (
-            isolate_rng(),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(module.device.type, enabled=False),
-        ):
-            try:
-                yield
-            except BaseException as error:  # isolate_rng restores nothing when an exception passes through
-                failure = error
-    finally:
-        for part, training in modes:
-            part.training = training
+    with (
+        eval_mode(module),
+        isolate_rng(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(module.device.type, enabled=False),
+    ):
+        try:
+            yield
+        except BaseException as error:  # isolate_rng restores nothing when an exception passes through
+            failure = error
     if failure is not None:
         raise failure
 

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.class_names import names_of_task
 from datamodules.images import Batches, ImageSet, resize, set_channels
 from datamodules.levels import by_maximum
 from datamodules.preparation.prepare import obtained, prepare, read_summary
@@ -155,6 +156,7 @@ class TableDataModule(LightningDataModule):
         self.table_folder = Path(folder)
         self.name = self.table_folder.name if type(self) is TableDataModule else type(self).__name__
         self._sets: dict[str, ImageSet] = {}
+        self._class_names: tuple[str, ...] = ()
         self._num_classes = 0
 
     def samples(self) -> Iterator[Sample]:
@@ -250,12 +252,19 @@ class TableDataModule(LightningDataModule):
         self.classes = plan.classes
         self._sets = {part: self._load(plan, rows) for part, rows in plan.rows.items()}
         self._num_classes = plan.num_classes
+        self._class_names = names_of_task(self, plan)[0]
 
     @property
     def num_classes(self) -> int:
         """Classes of the task; reads the table on first use."""
         self._ready()
         return self._num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, class 0 first; reads the table on first use."""
+        self._ready()
+        return self._class_names
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base import Plan, TableDataModule
 from datamodules.images import ImageSet
+from datamodules.splits import Rows
 from datamodules.tables import ImageTable, Sample
 from metrics import InputError
 
@@ -19,9 +19,6 @@ _MIDDLE = 127.5  # as far from black as from white
 _SHOWN = 3  # latents in the manifest
 _CHUNK = 256  # points whose distances to all others are held at a time
 _IN_NAME = {"label_noise": "n", "contrast": "c", "amount": "N", "latent_seed": "s"}  # where they are not the default
-
-# One stream of random numbers per purpose, so that label noise leaves the images alone.
-_LATENTS, _NOISE = range(2)
 
 
 @dataclass(eq=False, repr=False)
@@ -41,9 +38,16 @@ class Manifold(TableDataModule):
               \mathrm{scale} = A \sqrt C
 
     Rounding to 8 bits then moves a distance by at most √(C·H·W) grey levels. The label is 1 where z_1 > 0, which is
-    every other image; of each class equally many labels are flipped. Manifolds that differ only in ``label_noise``,
-    ``contrast``, ``image_size`` or ``channels`` have the same latents, and so have those that differ in ``margin``
-    but for z_1 ← sign(z_1) · (margin/2 + (1 − margin/2) · |z_1|).
+    every other image. Manifolds that differ only in ``label_noise``, ``contrast``, ``image_size`` or ``channels`` have
+    the same latents, and so have those that differ in ``margin`` but for
+    z_1 ← sign(z_1) · (margin/2 + (1 − margin/2) · |z_1|).
+
+    Label noise is in what is trained on: the training subset, and the reference sample, which stands for the data that
+    subsets are taken from, so that label sharpness is measured on noisy labels. Validation and test labels are true.
+    Along the seeded order that training subsets are cut from, two images at a time, one of each class, swap labels, at
+    regular places. So every subset is balanced and has its share of wrong labels, an image has the same label in each
+    of them and in the reference sample, and the images are those that there would be without noise. Another
+    ``subset_seed`` is another draw of the noise, in the reference sample too.
 
     Each setting of the dials is a data set of its own, and so it is called in records: ``Manifold d6 m0.2``, with
     ``n``, ``c``, ``N`` and ``s`` for noise, contrast, amount and latent seed where they are not the default.
@@ -55,10 +59,11 @@ class Manifold(TableDataModule):
         channels: 1 (grey) or 3 (the same grey three times).
         dimension: Latent dimension d, 1 … image_size² − 1.
         margin: Smallest distance in z_1 between the classes before noise, 0 ≤ margin < 2.
-        label_noise: Fraction of the labels that are flipped, 0 … 0.5, to the nearest whole number per class.
+        label_noise: Fraction of the training images that have the label of the other class, 0 ≤ label_noise < 0.5; of
+            n of them it is this fraction to within two images.
         amount: Images in the table, at least 2; a smaller table holds the first images of a larger one.
         contrast: Part of the grey scale that images may use, 0 < contrast ≤ 1.
-        latent_seed: Seed of latents and noise.
+        latent_seed: Seed of the latents.
 
     Raises:
         InputError: A dial out of its range, sizes that cannot be had (with counts), or a table made otherwise.
@@ -67,6 +72,10 @@ class Manifold(TableDataModule):
         >>> data = Manifold(dimension=2, margin=0.5, amount=100)
         >>> data.latents.shape, bool((data.latents[:, 0].abs() >= 0.25).all())
         (torch.Size([100, 2]), True)
+        >>> noisy = Manifold(label_noise=0.1, n_train=200, amount=700)
+        >>> wrong = noisy.train_set.labels != (noisy.latents[noisy.train_set.rows, 0] > 0)
+        >>> int(wrong.sum()), noisy.train_set.labels.bincount().tolist()
+        (20, [100, 100])
         >>> round(data.max_label_sharpness / Manifold(dimension=2, margin=0.1).max_label_sharpness, 9)
         0.2
     """
@@ -83,8 +92,8 @@ class Manifold(TableDataModule):
     def __post_init__(self) -> None:
         """Checks the dials."""
         dials = (
-            f"d{self.dimension}-m{_exact(self.margin)}-n{_exact(self.label_noise)}-{self.image_size}px-"
-            f"{self.channels}ch-c{_exact(self.contrast)}-N{self.amount}-s{self.latent_seed}"
+            f"d{self.dimension}-m{_exact(self.margin)}-{self.image_size}px-{self.channels}ch-"
+            f"c{_exact(self.contrast)}-N{self.amount}-s{self.latent_seed}"
         )
         self.table = self.table or f"data/manifold/{dials}"
         super().__post_init__()
@@ -97,8 +106,16 @@ class Manifold(TableDataModule):
             )
         if not 0 <= self.margin < 2:
             raise InputError(f"margin={self.margin} is out of range: choose at least 0 and less than 2")
-        if not 0 <= self.label_noise <= 0.5:
-            raise InputError(f"label_noise={self.label_noise} is out of range: choose 0 … 0.5 (labels by chance)")
+        if not 0 <= self.label_noise < 0.5:
+            raise InputError(
+                f"label_noise={self.label_noise} is out of range: choose at least 0 and less than 0.5, where "
+                "labels say nothing"
+            )
+        if self.label_noise and self.protocol == "reference":
+            raise InputError(
+                f"label_noise={self.label_noise} does not go with protocol=reference, whose training subsets are not "
+                "nested: choose protocol=standard, or no noise"
+            )
         if self.amount < 2:
             raise InputError(f"amount={self.amount} is too small: choose at least 2 images, one for each class")
         if not 0 < self.contrast <= 1:
@@ -121,7 +138,7 @@ class Manifold(TableDataModule):
     @property
     def latents(self) -> Tensor:
         """Latents of every image of the table, after the margin, ``(amount, dimension)`` float64 in [−1, 1]."""
-        rng = np.random.default_rng([self.latent_seed, _LATENTS])
+        rng = np.random.default_rng([self.latent_seed, 0])
         z = rng.uniform(-1, 1, (self.amount, self.dimension))
         side = np.where(np.arange(self.amount) % 2, 1.0, -1.0)  # alternating: classes are balanced
         z[:, 0] = side * (self.margin / 2 + (1 - self.margin / 2) * np.abs(z[:, 0]))
@@ -214,13 +231,13 @@ class Manifold(TableDataModule):
 
     def samples(self) -> Iterator[Sample]:
         """Every image, rounded to 8 bits; each is its own group."""
-        for i, (z, label) in enumerate(zip(self.latents, self._labels(), strict=True)):
+        for i, z in enumerate(self.latents):
             # Patterns vanish at some pixels but for float error, which must not decide how 127.5 is rounded.
             image = self.render(z[None])[0].round(decimals=9).round().to(torch.uint8).numpy()
-            yield image, {"label": int(label), "group": f"point{i}", "source": self._source(z)}
+            yield image, {"label": i % 2, "group": f"point{i}", "source": self._source(z)}
 
     def plan(self, table: ImageTable | None = None) -> Plan:
-        """Choose the images, without reading one.
+        """Choose the images, without reading one, and which of them have the wrong label.
 
         Raises:
             InputError: The folder holds a table that was made with other dials, or sizes that cannot be had.
@@ -231,21 +248,25 @@ class Manifold(TableDataModule):
                 f"the table at {self.table_folder} was not made with the dials {self._dials}: give the folder "
                 "of another, or none (the default is named after the dials)"
             )
-        return super().plan(table)
+        plan = super().plan(table)
+        if not self.label_noise:
+            return plan
+        longest = replace(self, classes=plan.classes, pair=None, n_train=None, label_noise=0.0).plan(table)
+        return replace(plan, labels=self._swapped(plan.labels, longest.rows["train"]))
+
+    def _swapped(self, labels: Rows, order: Rows) -> Rows:
+        """Labels after noise: of the pairs of an order, first and second, third and fourth, …, some swap theirs."""
+        pairs = order.reshape(-1, 2)
+        # Decimals: 0.29 · 100 is 28.999…, and is to count as 29.
+        until = np.floor((self.label_noise * np.arange(len(pairs) + 1)).round(9))
+        wrong = pairs[np.diff(until) > 0]
+        noisy = labels.copy()
+        noisy[wrong] = 1 - labels[wrong]
+        return noisy
 
     def _is_set(self, dial: str) -> bool:
         """Whether a dial is not where it is by default."""
         return bool(getattr(self, dial) != getattr(Manifold, dial))
-
-    def _labels(self) -> NDArray[np.int64]:
-        """Labels of every image of the table, after noise, ``(amount,)``."""
-        clean = np.arange(self.amount) % 2
-        labels = clean.copy()
-        rng = np.random.default_rng([self.latent_seed, _NOISE])
-        for label in (0, 1):
-            rows = rng.permutation(np.flatnonzero(clean == label))
-            labels[rows[: round(self.label_noise * (self.amount // 2))]] = 1 - label
-        return labels
 
     def _source(self, z: Tensor) -> str:
         shown = ", ".join(f"{value:.2f}" for value in z[:_SHOWN].tolist())

@@ -1,129 +1,111 @@
-"""The only file that knows torchattacks: adversarial images without its traps."""
+"""Attacks: what they are called, and what can be set."""
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-import torch
-import torchattacks
-from torch import Tensor, nn
+from torch import Tensor
 
-from metrics.errors import InputError
+from metrics.errors import InputError, require_at_least
 
-AttackName = Literal["fgsm", "pgd"]
-ATTACKS: tuple[AttackName, ...] = ("fgsm", "pgd")
+AttackName = Literal["fgsm", "pgd", "auto"]
+ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
 
-_MAX_EPS = 255.0
+Norm = Literal["linf", "l2"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
 
 
-def adversarial_images(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    attack: AttackName,
-    eps: float,
-    steps: int = 10,
-    seeds: Sequence[int] | None = None,
-) -> Tensor:
-    r"""Perturb images within an L∞ ball so that the model's loss rises.
+@dataclass(frozen=True)
+class Attack:
+    r"""An attack and its settings; its strength ε is given where it is used.
 
-    - ``fgsm`` (Goodfellow et al., ICLR 2015):
-      :math:`x' = \mathrm{clip}_{[0,1]}\,(x + \epsilon\,\mathrm{sign}\,\nabla_x L(x, y))`
-    - ``pgd`` (Madry et al., ICLR 2018): ``steps`` such steps of size
-      :math:`2.5\,\epsilon / \mathrm{steps}` from a random start in the ball, projected back onto the
+    - ``fgsm`` (Goodfellow et al., ICLR 2015): one step,
+      :math:`x' = \mathrm{clip}_{[0,1]}\,(x + \epsilon\,\mathrm{sign}\,\nabla_x L(x, y))`; in L2 the gradient over its
+      norm takes the place of its sign.
+    - ``pgd`` (Madry et al., ICLR 2018): ``steps`` such steps from a random start in the ball, projected back onto the
       ball after each.
+    - ``auto`` (AutoAttack, Croce & Hein, ICML 2020, in a form that is valid for any number of classes): ``pgd``, then
+      on those images that still stand APGD on the cross-entropy, APGD on the margin :math:`\max_{j≠y} z_j - z_y`, FAB,
+      and Square with 5,000 queries. So it is never weaker than ``pgd`` with the same settings. (AutoAttack's own DLR
+      loss needs three logits.)
 
-    The model is used as it is: the caller puts it in eval mode. Its parameters, their gradients, its
-    modes and the global random state stay as they are. Gradients must be enabled.
-
-    Args:
-        model: Maps ``(n, c, h, w)`` images in [0, 1] to ``(n, classes)`` logits.
-        images: ``(n, c, h, w)``, floating point in [0, 1], on the model's device.
-        labels: ``(n,)`` integers.
-        attack: ``fgsm`` or ``pgd``.
-        eps: Radius ε in grey levels of 255, 0 < ε ≤ 255.
-        steps: Steps of ``pgd``, at least 1.
-        seeds: One seed per image for the random start of ``pgd``, so that the start does not depend on
-            batches, order or the number of processes; by default 0, 1, 2, ….
-
-    Returns:
-        Images of the same shape in [0, 1], no further than ε/255 from the original in any value.
+    Attributes:
+        name: fgsm, pgd or auto.
+        norm: linf or l2; both in units of pixel values in [0, 1].
+        steps: Steps of PGD.
+        step_size: Size of one such step in units of ε; default 2.5 / steps.
+        restarts: Random starts of PGD; the worst of them counts, for each image.
 
     Raises:
-        InputError: Unknown attack, ε or steps out of range, images outside [0, 1], or a wrong number of seeds.
+        InputError: A name that is unknown, or a number out of range.
 
     Example:
-        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-        >>> x = torch.full((1, 1, 2, 2), 0.5)
-        >>> moved = adversarial_images(model.eval(), x, torch.tensor([0]), attack="fgsm", eps=51)
-        >>> bool(((moved - x).abs() <= 0.2 + 1e-6).all())
-        True
+        >>> Attack("pgd", norm="l2", steps=20).label
+        'pgd_l2'
     """
-    check_attack(attack, eps, steps)
-    if not torch.is_floating_point(images) or not (images.min() >= 0 and images.max() <= 1):
-        raise InputError(
-            f"attacks need floating-point images in [0, 1], got {images.dtype} "
-            f"in [{float(images.min()):g}, {float(images.max()):g}]"
-        )
-    radius = eps / 255
-    method: torchattacks.Attack
-    if attack == "fgsm":
-        method = torchattacks.FGSM(model, eps=radius)
-    else:
-        seeds = range(len(images)) if seeds is None else seeds
-        if len(seeds) != len(images):
-            raise InputError(f"{len(seeds)} seeds for {len(images)} images: give one per image")
-        start = _random_start(images, radius, seeds)
-        method = _PGDFrom(start, model, eps=radius, alpha=2.5 * radius / steps, steps=steps)
-    # torchattacks takes the device of the first parameter, which a model may not have.
-    method.set_device(images.device)
-    # Calling the attack instead of its forward() would switch the modes of the model's modules.
-    perturbed: Tensor = method.forward(images, labels)
-    return perturbed
+
+    name: AttackName = "pgd"
+    norm: Norm = "linf"
+    steps: int = 10
+    step_size: float | None = None
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what no attack can do."""
+        if self.name not in ATTACKS:
+            raise InputError(f"unknown attack {self.name!r}: choose from {', '.join(ATTACKS)}")
+        if self.norm not in NORMS:
+            raise InputError(f"unknown norm {self.norm!r}: choose from {', '.join(NORMS)}")
+        require_at_least(1, steps=self.steps, restarts=self.restarts)
+        if self.step_size is not None and not 0 < self.step_size <= 2:
+            raise InputError(
+                f"step_size={self.step_size:g} is out of range: choose 0 < step_size <= 2 (in units of eps)"
+            )
+
+    @property
+    def label(self) -> str:
+        """Its name in what is logged: ``pgd``, ``pgd_l2``."""
+        return self.name if self.norm == "linf" else f"{self.name}_{self.norm}"
+
+    @property
+    def step(self) -> float:
+        """Size of one step of PGD, in units of ε."""
+        return 2.5 / self.steps if self.step_size is None else self.step_size
 
 
-def check_attack(attack: str, eps: float, steps: int = 1) -> None:
-    """Refuse what no attack can do.
+def check_eps(eps: float, norm: Norm = "linf") -> None:
+    """Refuse a strength that means nothing.
 
     Raises:
-        InputError: Unknown attack, or ε or the number of steps out of range.
+        InputError: ε not above 0, not finite, or for L∞ above 255.
 
     Example:
-        >>> check_attack("fgsm", 300)
+        >>> check_eps(300)
         Traceback (most recent call last):
         ...
         metrics.errors.InputError: eps=300 is out of range: choose 0 < eps <= 255 (grey levels of 255)
     """
-    if attack not in ATTACKS:
-        raise InputError(f"unknown attack {attack!r}: choose from {', '.join(ATTACKS)}")
-    if not 0 < eps <= _MAX_EPS:
-        raise InputError(f"eps={eps:g} is out of range: choose 0 < eps <= 255 (grey levels of 255)")
-    if steps < 1:
-        raise InputError(f"steps={steps} is out of range: PGD takes at least one step")
+    if not (0 < eps <= 255 or (norm == "l2" and 255 < eps < math.inf)):
+        limit = "<= 255" if norm == "linf" else "< inf"
+        raise InputError(f"eps={eps:g} is out of range: choose 0 < eps {limit} (grey levels of 255)")
 
 
-def _random_start(images: Tensor, radius: float, seeds: Sequence[int]) -> Tensor:
-    """Uniform points of the ball around each image, drawn on the CPU from that image's own seed."""
-    generator = torch.Generator()
-    noise = [torch.rand(images.shape[1:], generator=generator.manual_seed(seed)) for seed in seeds]
-    offset = (2 * torch.stack(noise) - 1) * radius
-    return (images + offset.to(images)).clamp(0, 1).detach()
+def check_batch(images: Tensor, seeds: Sequence[int] | None) -> list[int]:
+    """Refuse images that attacks would silently clip, and a wrong number of seeds.
 
+    Returns:
+        The seeds; by default 0, 1, 2, ….
 
-class _PGDFrom(torchattacks.PGD):  # type: ignore[misc]  # torchattacks has no types
-    """torchattacks' PGD, but from a given start: its own draws from the global generator."""
-
-    def __init__(self, start: Tensor, model: nn.Module, *, eps: float, alpha: float, steps: int) -> None:
-        super().__init__(model, eps=eps, alpha=alpha, steps=steps, random_start=False)
-        self.start = start
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        loss = nn.CrossEntropyLoss()
-        adversarial = self.start
-        for _ in range(self.steps):
-            adversarial = adversarial.detach().requires_grad_()
-            cost = loss(self.get_logits(adversarial), labels)
-            gradient = torch.autograd.grad(cost, adversarial)[0]
-            moved = adversarial.detach() + self.alpha * gradient.sign()
-            adversarial = (images + (moved - images).clamp(-self.eps, self.eps)).clamp(0, 1)
-        return adversarial
+    Raises:
+        InputError: Images that are not floating point in [0, 1], or not one seed per image.
+    """
+    if not images.is_floating_point() or not (images.min() >= 0 and images.max() <= 1):
+        raise InputError(
+            f"attacks need floating-point images in [0, 1], got {images.dtype} "
+            f"in [{float(images.min()):g}, {float(images.max()):g}]"
+        )
+    seeds = range(len(images)) if seeds is None else seeds
+    if len(seeds) != len(images):
+        raise InputError(f"{len(seeds)} seeds for {len(images)} images: give one per image")
+    return list(seeds)

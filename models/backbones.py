@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metrics import InputError
+from models.small_strides import compute_whole, outstrided
 
 BACKBONES: Final = ("resnet18", "resnet34", "resnet50", "vgg13", "vgg16", "vgg19")
 """The six networks of the paper. Every other name that timm knows is accepted too."""
@@ -53,6 +54,7 @@ class Backbone(nn.Module):
             raise InputError(_too_small(name, num_classes, input_shape, drop_rate))
         self._depths = _relative_depths(probe, input_shape)
         self.network = _create(name, num_classes, input_shape, drop_rate).to(memory_format=torch.channels_last)
+        compute_whole(self.network, outstrided(probe, input_shape))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, num_classes)`` of images ``(n, c, h, w)``."""

@@ -1,26 +1,30 @@
 """The LightningModule that trains a backbone to classify images."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric
 
 from metrics import InputError
+from models.adversarial_training import AdversarialTraining
 from models.backbones import PENULTIMATE, Backbone
 
 Batch = Mapping[str, Tensor]
 """``image`` float (n, c, h, w) in [0, 1], ``label`` int64 (n,), ``index`` int64 (n,), −1 for padding."""
 
 _WEIGHT_DECAY = 1e-4
+_FUSED = ("cpu", "cuda", "mps")  # devices with an Adam in one kernel
 _STAGES = ("train", "val", "test")
+_NO_ATTACK = AdversarialTraining()
 
 
 def default_learning_rate(backbone: str) -> float:
@@ -45,6 +49,8 @@ class ImageClassifier(LightningModule):
         std: Pixels are divided by it after that.
         optimizer: Optimiser; default Adam with weight decay 1e-4 and learning rate 1e-3 (VGG: 1e-4).
         lr_scheduler: Learning-rate schedule; default none.
+        adversarial_training: Train on attacked images, e.g. {attack: fgsm, eps: 4}; default off. train/loss and
+            train/acc are then those of the attacked images.
 
     Raises:
         InputError: As :class:`models.backbones.Backbone`, or std that is not positive.
@@ -65,6 +71,7 @@ class ImageClassifier(LightningModule):
         std: float = 0.5,
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
+        adversarial_training: AdversarialTraining = _NO_ATTACK,
     ) -> None:
         super().__init__()
         if not std > 0:
@@ -81,11 +88,12 @@ class ImageClassifier(LightningModule):
         self.backbone = Backbone(backbone, num_classes=num_classes, input_shape=shape, drop_rate=drop_rate)
         self.mean, self.std = mean, std
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.adversarial_training = adversarial_training
         # torchmetrics weigh by samples: exact over batches of any size and any number of processes.
         self.scores = nn.ModuleDict()
         for stage in _STAGES:
             self.scores[f"{stage}/loss"] = MeanMetric(nan_strategy="disable")  # a loss that is not finite must show
-            self.scores[f"{stage}/acc"] = MulticlassAccuracy(num_classes, average="micro")
+            self.scores[f"{stage}/acc"] = MeanMetric()  # unlike torchmetrics' accuracy it takes batches without images
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> "ImageClassifier":
@@ -135,8 +143,12 @@ class ImageClassifier(LightningModule):
         self.backbone.check_layers(layers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch, in nats."""
-        logits = self(batch["image"])
+        """Mean cross-entropy of the batch, in nats; of the attacked batch in adversarial training."""
+        images = batch["image"]
+        if self.adversarial_training.attack is not None:
+            seeds = self._image_seeds(batch["index"])
+            images = self.adversarial_training.attacked(self, images, batch["label"], seeds)
+        logits = self(images)
         losses = F.cross_entropy(logits.float(), batch["label"], reduction="none")
         self._score("train", logits, losses, batch["label"])
         return losses.mean()
@@ -151,14 +163,16 @@ class ImageClassifier(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities ``(n, num_classes)`` of the batch."""
-        probabilities: Tensor = self(batch["image"]).float().softmax(dim=1)
+        probabilities: Tensor = self._exact_logits(batch["image"]).float().softmax(dim=1)
         return probabilities[batch["index"] >= 0]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The given optimiser and schedule, or the paper's."""
         if self.optimizer is None:
             rate = default_learning_rate(self.backbone.name)
-            optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY)
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(
+                self.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY, fused=self.device.type in _FUSED
+            )
         else:
             optimizer = self.optimizer(self.parameters())
         if self.lr_scheduler is None:
@@ -191,15 +205,30 @@ class ImageClassifier(LightningModule):
 
     def _normalized(self, images: Tensor) -> Tensor:
         """Pixels as the network takes them, in its own precision."""
-        return (images.to(self.dtype) - self.mean) / self.std
+        return ((images - self.mean) / self.std).to(next(self.backbone.parameters()).dtype)
+
+    def _image_seeds(self, index: Tensor) -> list[int]:
+        """A seed for each image of a batch, of the run and the epoch: whatever the batch, the process or a restart."""
+        run = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what seed_everything was given
+        entropy = ([run, self.current_epoch, image] for image in index.tolist())
+        return [int(np.random.SeedSequence(numbers).generate_state(1)[0]) for numbers in entropy]
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         real = batch["index"] >= 0
-        logits, labels = self(batch["image"])[real], batch["label"][real]
+        logits, labels = self._exact_logits(batch["image"])[real], batch["label"][real]
         self._score(stage, logits, F.cross_entropy(logits.float(), labels, reduction="none"), labels)
 
+    def _exact_logits(self, images: Tensor) -> Tensor:
+        """Logits in the precision of the weights: half precision is for training, and not for what is measured."""
+        with torch.autocast(self.device.type, enabled=False):
+            logits: Tensor = self(images)
+        return logits
+
     def _score(self, stage: str, logits: Tensor, losses: Tensor, labels: Tensor) -> None:
-        for name, inputs in ((f"{stage}/loss", (losses.detach(),)), (f"{stage}/acc", (logits.detach(), labels))):
-            score = cast(Metric, self.scores[name])
-            score.update(*inputs)
+        right = (
+            logits.argmax(dim=1) == labels
+        ) & losses.isfinite()  # the largest of numbers that are none is the first
+        for name, values in ((f"{stage}/loss", losses.detach()), (f"{stage}/acc", right.float())):
+            score = cast(MeanMetric, self.scores[name])
+            score.update(values)
             self.log(name, score, on_step=False, on_epoch=True)

@@ -40,4 +40,4 @@ def test_package_imports_only_what_lies_below_it(package: str) -> None:
 
 def test_torchattacks_is_imported_in_one_file() -> None:
     users = [f for package in PACKAGES for f in (ROOT / package).glob("**/*.py") if "torchattacks" in imported(f)]
-    assert [file.name for file in users] == ["attacks.py"]
+    assert [file.name for file in users] == ["torch_attacks.py"]

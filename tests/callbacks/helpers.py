@@ -52,7 +52,7 @@ def all_probes(every_n_epochs: int = 1, n_images: int = 10, layer: str = "layer2
     return [
         DatasetProperties(k=5, every_n_epochs=every_n_epochs),
         RepresentationDimension((layer, "penultimate"), k=5, every_n_epochs=every_n_epochs),
-        AdversarialRobustness(eps=(4,), steps=2, n_images=n_images, every_n_epochs=every_n_epochs),
+        AdversarialRobustness(("fgsm", "pgd"), eps=(4,), steps=2, n_images=n_images, every_n_epochs=every_n_epochs),
     ]
 
 

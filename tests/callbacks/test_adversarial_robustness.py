@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from callbacks import AdversarialRobustness
 from callbacks.probe import Images
 from datamodules import ImageTable
-from metrics import InputError, attacked_outcomes
+from metrics import Attack, InputError, attacked_outcomes, outcomes
 from models import ImageClassifier
 from tests.callbacks.helpers import LIGHTNING_WARNINGS, Tripwire, make_data, make_model, run
 
@@ -50,7 +50,8 @@ def expected_fgsm(model: ImageClassifier, whole: Images, eps: float, name: str) 
             "robust/clean/loss": loss,
             "robust/clean/acc": correct,
             f"robust/{name}/loss": attacked_loss,
-            f"robust/{name}/acc": attacked_correct,
+            f"robust/{name}/acc": attacked_correct * correct,
+            f"robust/{name}/acc_of_correct": attacked_correct[correct == 1],
             f"robust/{name}/loss_increase": attacked_loss - loss,
         }
     )
@@ -62,7 +63,7 @@ def expected_fgsm(model: ImageClassifier, whole: Images, eps: float, name: str) 
 def test_fgsm(tiny_table: ImageTable, stage: str, eps: float, name: str) -> None:
     data = make_data(tiny_table)
     model = make_model(data, drop_rate=0.5)
-    probe = AdversarialRobustness(attacks=["fgsm"], eps=[eps], n_images=None)
+    probe = AdversarialRobustness(attacks=["fgsm"], eps=[eps], n_images=None, precision="float32")
     trainer = run(stage, data, probe, model=model)
     expected = expected_fgsm(model, data.test_set if stage == "test" else data.val_set, eps, name)
     assert probe.readings == pytest.approx(expected, rel=1e-5, abs=1e-8)
@@ -73,10 +74,12 @@ def test_fgsm(tiny_table: ImageTable, stage: str, eps: float, name: str) -> None
 
 
 def test_names_of_several_attacks(tiny_table: ImageTable) -> None:
-    probe = AdversarialRobustness(attacks=["fgsm", "pgd"], eps=[0.5, 255], steps=1, n_images=4)
+    probe = AdversarialRobustness(attacks=["fgsm", "pgd"], eps=[0.5, 255], steps=1, n_images=None)
     run("validate", make_data(tiny_table), probe)
     attacks = {f"{attack}_{eps}" for attack in ("fgsm", "pgd") for eps in ("0.5", "255")}
-    names = {f"robust/{attack}/{what}" for attack in attacks for what in ("acc", "loss", "loss_increase")}
+    names = {
+        f"robust/{attack}/{what}" for attack in attacks for what in ("acc", "acc_of_correct", "loss", "loss_increase")
+    }
     names |= {"robust/clean/acc", "robust/clean/loss"}
     assert set(probe.readings) == names | {f"{name}_stderr" for name in names}
 
@@ -87,7 +90,9 @@ def test_pgd(tiny_table: ImageTable) -> None:
     model = make_model(data)
     found = []
     for batch_size, seed in ((100, 0), (5, 0), (100, 1)):
-        probe = AdversarialRobustness(["pgd"], eps=[8], steps=1, n_images=None, batch_size=batch_size, seed=seed)
+        probe = AdversarialRobustness(
+            ["pgd"], eps=[8], steps=1, n_images=None, batch_size=batch_size, seed=seed, precision="float32"
+        )
         run("validate", data, probe, model=model)
         found.append(probe.readings)
     assert found[1] == pytest.approx(found[0], rel=1e-5)
@@ -97,7 +102,8 @@ def test_pgd(tiny_table: ImageTable) -> None:
     steepest = expected_fgsm(model, data.val_set, 8, "fgsm_8")["robust/fgsm_8/loss"]
     assert found[0][name] == pytest.approx(steepest, rel=0.05)
     images, labels = data.val_set.images / 255, data.val_set.labels
-    longer = attacked_outcomes(model.eval(), images, labels, attack="pgd", eps=8, steps=5)
+    clean = outcomes(model.eval(), images, labels)
+    longer = attacked_outcomes(model, images, labels, clean, attack=Attack("pgd", steps=5), eps=[8])[8]
     probe = AdversarialRobustness(["pgd"], eps=[8], steps=5, n_images=None)
     run("validate", data, probe, model=model)
     assert probe.readings[name] == pytest.approx(float(longer.loss.mean()), rel=0.02)  # other starts
@@ -126,7 +132,10 @@ def test_a_seeded_choice_of_images(tiny_table: ImageTable) -> None:
         ({"eps": [256]}, "eps=256 "),
         ({"eps": [-1]}, "eps=-1 "),
         ({"eps": [math.nan]}, "eps=nan "),
-        ({"attacks": ["fgsm", "square"]}, "'square'.*fgsm, pgd"),
+        ({"attacks": ["fgsm", "square"]}, "'square'.*fgsm, pgd, auto"),
+        ({"norm": "l0"}, "'l0'.*linf, l2"),
+        ({"restarts": 0}, "restarts=0"),
+        ({"step_size": 3.0}, "step_size=3 "),
         ({"steps": 0}, "steps=0"),
         ({"n_images": 0}, "n_images=0"),
     ],

@@ -18,7 +18,7 @@ N_TRAIN, N_VAL = 40, 12
         RepresentationDimension(k=5, batch_size=16),
         RepresentationDimension(["layer2", "penultimate"], k=5),
         RepresentationDimension("profile", k=5),
-        AdversarialRobustness(eps=(2, 4, 8), steps=3, n_images=10),
+        AdversarialRobustness(("fgsm", "pgd"), eps=(2, 4, 8), steps=3, restarts=2, n_images=10),
         AdversarialRobustness(("fgsm",), eps=(2, 4), n_images=None, batch_size=5),
         DatasetProperties(k=5),
     ],
@@ -29,16 +29,17 @@ def test_every_pass_is_counted(probe: Probe, tiny_table: ImageTable) -> None:
     model = make_model(data)
     passed = 0
 
+    def backward(gradient: Tensor) -> None:
+        nonlocal passed
+        passed += len(gradient)
+
     def forward(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal passed
         passed += len(output)
-
-    def backward(module: nn.Module, inputs: tuple[Tensor], outputs: tuple[Tensor]) -> None:
-        nonlocal passed
-        passed += len(outputs[0])
+        if output.requires_grad:
+            output.register_hook(backward)
 
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     first.register_forward_hook(forward)
-    first.register_full_backward_hook(backward)
     run("validate", data, probe, model=model)
     assert passed - N_VAL == probe.passes(N_TRAIN, N_VAL)

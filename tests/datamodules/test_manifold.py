@@ -171,26 +171,97 @@ def test_other_dials_keep_the_sample(dial: dict[str, Any]) -> None:
     assert torch.equal(_manifold(**dial).latents[:60], _manifold().latents)
 
 
-@pytest.mark.parametrize(("amount", "noise", "flipped"), [(60, 0.0, 0), (60, 0.1, 3), (61, 0.5, 15), (1000, 0.123, 62)])
-def test_noise_flips_equally_many_labels_of_each_class(amount: int, noise: float, flipped: int) -> None:
-    data = _manifold(amount=amount, label_noise=noise)
-    labels, clean = _table(data).labels("label"), (data.latents[:, 0] > 0).numpy().astype(int)
-    assert [int((labels[clean == label] != label).sum()) for label in (0, 1)] == [flipped, flipped]
-    assert np.bincount(labels).tolist() == np.bincount(clean).tolist() == [amount - amount // 2, amount // 2]
+def _wrong(data: Manifold, images: ImageSet) -> NDArray[np.bool_]:
+    """Which images have another label than the side that they are on."""
+    wrong: NDArray[np.bool_] = images.labels.numpy() != (data.latents[images.rows, 0] > 0).numpy()
+    return wrong
 
 
-def test_noise_leaves_images_alone_and_grows_by_adding_flips() -> None:
-    clean, some, more = (_table(_manifold(label_noise=noise)) for noise in (0.0, 0.2, 0.4))
-    flips = [table.labels("label") != clean.labels("label") for table in (some, more)]
-    np.testing.assert_array_equal(clean.images, more.images)
-    assert [int(flip.sum()) for flip in flips] == [12, 24]
-    assert (flips[0] <= flips[1]).all()
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.1, 0.123, 0.29, 0.49])
+@pytest.mark.parametrize("n_train", [2, 17, 40, 1000])
+def test_training_subsets_have_their_share_of_wrong_labels_and_stay_balanced(noise: float, n_train: int) -> None:
+    data = _manifold(amount=1020, n_train=n_train, label_noise=noise)
+    wrong, labels = _wrong(data, data.train_set), data.train_set.labels
+    assert -2 < wrong.sum() - noise * n_train <= 1
+    assert abs(int(wrong[labels == 0].sum()) - int(wrong[labels == 1].sum())) <= n_train % 2
+    assert sorted(labels.bincount().tolist()) == [n_train // 2, n_train - n_train // 2]
+
+
+@pytest.mark.parametrize(("noise", "n_train", "expected"), [(0.29, 200, 58), (0.1, 1000, 100), (0.05, 40, 2)])
+def test_a_share_that_is_a_number_of_pairs_is_met_exactly(noise: float, n_train: int, expected: int) -> None:
+    data = _manifold(amount=1020, n_train=n_train, label_noise=noise)
+    assert int(_wrong(data, data.train_set).sum()) == expected
+
+
+def test_an_image_has_the_same_label_in_every_subset_and_in_the_reference_sample() -> None:
+    largest = _manifold(label_noise=0.2)
+    label_of = dict(zip(largest.train_set.rows.tolist(), largest.train_set.labels.tolist(), strict=True))
+    for n in (2, 17, 30, None):
+        data = _manifold(label_noise=0.2, n_train=n)
+        for images in (data.train_set, data.reference_set):
+            assert images.labels.tolist() == [label_of[row] for row in images.rows.tolist()]
+    assert len(largest.reference_set) == len(label_of) == 40
+    assert int(_wrong(largest, largest.reference_set).sum()) == 8
+
+
+def test_noise_leaves_images_and_the_labels_of_evaluation_alone() -> None:
+    clean, noisy = (_manifold(label_noise=noise) for noise in (0.0, 0.4))
+    parts = ("train_set", "val_set", "test_set", "reference_set")
+    for part in parts:
+        ours, theirs = getattr(clean, part), getattr(noisy, part)
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.labels, theirs.labels) == (part in ("val_set", "test_set"))
+        # By this, what was measured on other labels is found in no cache.
+        assert (ours.fingerprint == theirs.fingerprint) == (part in ("val_set", "test_set"))
+    assert clean.table_folder == noisy.table_folder
+
+
+def test_noise_depends_on_the_order_of_training_images_and_on_nothing_else() -> None:
+    def wrong_rows(**options: Any) -> list[int]:
+        data = _manifold(label_noise=0.2, **options)
+        return sorted(data.train_set.rows[torch.from_numpy(_wrong(data, data.train_set))].tolist())
+
+    first = wrong_rows()
+    assert wrong_rows(margin=0.9, contrast=0.5) == wrong_rows(batch_size=8, classes=[0, 1]) == wrong_rows(pair=0)
+    assert wrong_rows() == first
+    assert wrong_rows(subset_seed=1) != first
+    assert wrong_rows(split_seed=1) != first
+
+
+def test_noise_follows_the_classes_of_the_task() -> None:
+    data, turned = (_manifold(label_noise=0.2, classes=classes) for classes in ([0, 1], [1, 0]))
+    assert torch.equal(data.train_set.rows.sort().values, turned.train_set.rows.sort().values)
+    assert [int(_wrong(one, one.train_set).sum()) for one in (data, turned)] == [8, 40 - 8]
+
+
+def test_sets_can_be_planned_again_after_they_were_made() -> None:
+    data = _manifold(label_noise=0.2, pair=0)
+    images = data.train_set
+    plan = data.plan()
+    np.testing.assert_array_equal(plan.labels[plan.rows["train"]], images.labels)
+
+
+def test_noise_raises_the_sharpness_of_what_is_trained_on() -> None:
+    clean, noisy = (_manifold(margin=1.0, dimension=2, n_train=30, label_noise=noise) for noise in (0.0, 0.2))
+    for part in ("train_set", "reference_set"):
+        measured = [label_sharpness(getattr(data, part).images, getattr(data, part).labels) for data in (clean, noisy)]
+        # 8 bits move no distance by more than they can, see below: the bound of a noiseless set is well behind.
+        assert measured[0].value < 1.05 * clean.max_label_sharpness
+        assert measured[1].value > 2 * clean.max_label_sharpness
+        truth = noisy.true_label_sharpness(getattr(noisy, part))
+        assert 255 / measured[1].value == pytest.approx(255 / truth, abs=_rounding(noisy))
+
+
+def test_noise_is_refused_where_subsets_are_not_nested() -> None:
+    with pytest.raises(InputError, match=r"^label_noise=0.1 does not go with protocol=reference"):
+        _manifold(label_noise=0.1, protocol="reference")
+    assert len(_manifold(protocol="reference").train_set) == 40
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, {"dimension": 4, "label_noise": 0.3}, {"margin": 0.0}])
 def test_true_label_sharpness_is_that_of_latents_and_of_images_but_for_rounding(shape: dict[str, Any]) -> None:
     data = _manifold(**shape)
-    images = _whole(data)
+    images = data.train_set
     truth = data.true_label_sharpness(images)
     assert truth == pytest.approx(_brute_force(images, data), rel=1e-12)
     measured = label_sharpness(images.images, images.labels, max_samples=None)
@@ -210,9 +281,9 @@ def test_true_label_sharpness_is_close_where_images_are_far_apart() -> None:
 
 def test_chunks_do_not_change_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     data = _manifold(label_noise=0.2)
-    whole = data.true_label_sharpness(_whole(data))
+    whole = data.true_label_sharpness(data.train_set)
     monkeypatch.setattr("datamodules.manifold._CHUNK", 7)
-    assert data.true_label_sharpness(_whole(data)) == whole
+    assert data.true_label_sharpness(data.train_set) == whole
 
 
 @pytest.mark.parametrize("margin", [0.05, 0.2, 1.5])
@@ -222,8 +293,8 @@ def test_margin_bounds_the_sharpness_unless_labels_are_noisy(margin: float) -> N
     truth = data.true_label_sharpness(_whole(data))
     assert data.max_label_sharpness == pytest.approx(255 / (data.scale * margin), rel=1e-12)
     assert 0.8 * data.max_label_sharpness < truth <= data.max_label_sharpness
-    noisy = _manifold(dimension=1, margin=margin, amount=1000, label_noise=0.1)
-    assert noisy.true_label_sharpness(_whole(noisy)) > data.max_label_sharpness
+    noisy = _manifold(dimension=1, margin=margin, amount=1000, n_train=None, label_noise=0.1)
+    assert noisy.true_label_sharpness(noisy.train_set) > data.max_label_sharpness
 
 
 def test_without_margin_nothing_bounds_the_sharpness() -> None:
@@ -253,7 +324,7 @@ def test_dimension_is_recovered_from_the_images(dimension: int, known: float, ma
 
 def test_same_dials_make_the_same_bytes(tmp_path: Path) -> None:
     state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002  # it must be left alone
-    folders = [_table(_manifold(table=str(tmp_path / name), label_noise=0.2)).folder for name in ("a", "b")]
+    folders = [_table(_manifold(table=str(tmp_path / name))).folder for name in ("a", "b")]
     for file in ("images.npy", "manifest.csv"):
         assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
     np.testing.assert_array_equal(np.random.get_state()[1], state[0])  # noqa: NPY002  # so it was
@@ -261,16 +332,15 @@ def test_same_dials_make_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_seeds_differ_and_zero_is_one_of_them() -> None:
-    tables = [_table(_manifold(latent_seed=seed, label_noise=0.2)) for seed in (0, 1)]
+    tables = [_table(_manifold(latent_seed=seed)) for seed in (0, 1)]
     assert not np.array_equal(tables[0].images, tables[1].images)
-    assert not np.array_equal(tables[0].labels("label"), tables[1].labels("label"))
 
 
 def test_every_image_is_its_own_group_and_says_what_it_is() -> None:
-    table = _table(_manifold(dimension=4, label_noise=0.25))
+    table = _table(_manifold(dimension=4))
     assert len(set(table.groups)) == len(np.unique(table.images, axis=0)) == 60
     first = _manifold(dimension=4).latents[0]
-    expected = f"d4-m0.2-n0.25-32px-1ch-c1-N60-s0 z=({first[0]:.2f}, {first[1]:.2f}, {first[2]:.2f}, …)"
+    expected = f"d4-m0.2-32px-1ch-c1-N60-s0 z=({first[0]:.2f}, {first[1]:.2f}, {first[2]:.2f}, …)"
     assert table.columns["source"][0] == expected
 
 
@@ -286,19 +356,19 @@ def test_default_images_are_3000_of_which_2600_can_be_trained_on() -> None:
     assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (2600, 100, 300)
     assert (data.name, data.domain) == ("Manifold d6 m0.2", "natural")
     assert (data.num_classes, data.input_shape) == (2, (1, 32, 32))
-    assert data.table_folder == Path("data/manifold/d6-m0.2-n0-32px-1ch-c1-N3000-s0")
+    assert data.table_folder == Path("data/manifold/d6-m0.2-32px-1ch-c1-N3000-s0")
 
 
 def test_dials_that_change_the_table_change_its_folder_and_others_do_not() -> None:
     dials: list[dict[str, Any]] = [
         {"dimension": 7},
         *({"margin": margin} for margin in (0.0, 0.20000000000000004, 1e-7, 0.02)),
-        *({"label_noise": noise} for noise in (0.1, 0.01)),
         *({"image_size": 64}, {"channels": 3}, {"contrast": 0.5}, {"amount": 61}, {"latent_seed": 1}),
     ]
     folders = {_manifold(**dial).table_folder for dial in dials} | {_manifold().table_folder}
     assert len(folders) == len(dials) + 1
-    for dial in ({"n_train": 2}, {"split_seed": 1}, {"batch_size": 4}, {"contrast": 1}, {"classes": [1, 0]}):
+    others: list[dict[str, Any]] = [{"n_train": 2}, {"label_noise": 0.1}, {"split_seed": 1}, {"classes": [1, 0]}]
+    for dial in (*others, {"batch_size": 4}, {"contrast": 1}):
         assert _manifold(**dial).table_folder == _manifold().table_folder
 
 
@@ -329,8 +399,9 @@ def test_a_table_of_other_dials_is_refused(tiny_table: ImageTable) -> None:
         ("margin", -0.1, "at least 0 and less than 2"),
         ("margin", 2.0, "at least 0 and less than 2"),
         ("margin", math.nan, "at least 0 and less than 2"),
-        ("label_noise", -0.1, "0 … 0.5"),
-        ("label_noise", 0.51, "0 … 0.5"),
+        ("label_noise", -0.1, "at least 0 and less than 0.5"),
+        ("label_noise", 0.5, "at least 0 and less than 0.5"),
+        ("label_noise", math.nan, "at least 0 and less than 0.5"),
         ("amount", 1, "at least 2"),
         ("contrast", 0.0, "more than 0 and at most 1"),
         ("contrast", 1.01, "more than 0 and at most 1"),
