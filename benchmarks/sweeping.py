@@ -29,7 +29,7 @@ import yaml
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments.yaml"
 KILLS = 20
-_OF_THE_START = ("seconds", "started", "starts", "first_epoch")
+_OF_THE_START = ("seconds", "memory", "started", "starts", "first_epoch")
 _LIGHTNING = [sys.executable, "-m", "lightning_app"]
 
 
@@ -117,7 +117,10 @@ def killed(seed: int) -> None:
 def records(runs: str) -> dict[str, dict[str, Any]]:
     """Every record, without what depends on when and how often it was started."""
     found = {file.parent.name: json.loads(file.read_text()) for file in Path(runs).glob("bench/*/result.json")}
-    return {run_id: {k: v for k, v in record.items() if k not in _OF_THE_START} for run_id, record in found.items()}
+    return {
+        run_id: {k: v for k, v in record.items() if k.split("/")[0] not in _OF_THE_START}
+        for run_id, record in found.items()
+    }
 
 
 def main() -> None:

@@ -1,8 +1,6 @@
 """Checkpoints that are seen whole or not at all."""
 
 import io
-import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning_app.loggers import EpochLog
 from lightning_app.run import write_bytes
 
-_PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
-
 
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes a checkpoint beside its place and puts it there when all of it is on the disk.
@@ -23,8 +19,6 @@ class WholeCheckpoints(TorchCheckpointIO):
     Lightning writes into the folder for temporary files and moves the file from there. Where that is another file
     system, to move is to copy, and a process that is killed meanwhile leaves half a file in the place of the whole
     one that was there.
-
-    The folder is to belong to one process at a time: what an earlier one was writing when it was killed is removed.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -43,7 +37,6 @@ class WholeCheckpoints(TorchCheckpointIO):
             return
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        _tidy(file.parent)
         # In memory first: a disk that is full is an OSError then, and not one of torch's own.
         content = io.BytesIO()
         torch.save(checkpoint, content)
@@ -72,10 +65,3 @@ class RowThenCheckpoint(ModelCheckpoint):
         self._log.log_metrics({name: float(value) for name, value in row.items()} | {"epoch": trainer.current_epoch})
         self._log.save()
         super().on_train_epoch_end(trainer, pl_module)
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what was being written when a process was killed."""
-    for name in os.listdir(folder):
-        if _PARTIAL.fullmatch(name):
-            (folder / name).unlink(missing_ok=True)

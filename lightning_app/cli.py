@@ -23,6 +23,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from callbacks import Probe, SplitCheck
 from datamodules import TableDataModule
 from lightning_app.checkpoints import RowThenCheckpoint, WholeCheckpoints
+from lightning_app.costs import Costs
 from lightning_app.grids import Block, check_grids
 from lightning_app.help import help_page
 from lightning_app.lease import Busy, Lease
@@ -32,9 +33,10 @@ from lightning_app.parser import SuiteParser
 from lightning_app.pulse import Pulse
 from lightning_app.quiet import silence_libraries
 from lightning_app.record import Record, make_record, read_record, write_record
-from lightning_app.run import Config, Run, make_run, write_text
+from lightning_app.run import Config, Run, as_list, make_run, remove_partial, write_text
 from lightning_app.seeding import SeededEpochs
 from lightning_app.terminal import ProgressLine, show_record
+from lightning_app.trainer import Reason, SuiteTrainer, suited
 from metrics import InputError
 from models import ImageClassifier, default_batch_size
 
@@ -68,6 +70,7 @@ def start(args: list[str] | dict[str, Any], kind: "type[SuiteCLI] | None" = None
         return (kind or SuiteCLI)(
             ImageClassifier,
             TableDataModule,
+            trainer_class=SuiteTrainer,
             subclass_mode_data=True,
             save_config_callback=None,
             seed_everything_default=0,
@@ -110,7 +113,8 @@ def resolved_run(command: str, config: Config) -> Run:
         InputError: A name that is no plain folder name, an unknown backbone.
     """
     config = {key: value for key, value in config.items() if key not in ("config", "grids", "rerun")}
-    options = config["data"]["init_args"]
+    trainer, options = config["trainer"], config["data"]["init_args"]
+    config["trainer"] = trainer | {"precision": suited(trainer["precision"], str(trainer["accelerator"]))}
     if options["batch_size"] is None:
         data = config["data"] | {"init_args": options | {"batch_size": default_batch_size(config["model"]["backbone"])}}
         config = {key: data if key == "data" else value for key, value in config.items()}
@@ -153,12 +157,15 @@ class SuiteCLI(LightningCLI):
         check_grids(options.grids, config)
         self._run = resolved_run(str(self.subcommand), config)
         options.data.init_args.batch_size = self._run.config["data"]["init_args"]["batch_size"]
+        self._chosen = options.trainer.precision == "auto"
+        options.trainer.precision = self._run.config["trainer"]["precision"]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the record, the checkpoint and the progress line to what was configured."""
         configured = self.config_init[self.subcommand].trainer
         self._log = EpochLog(self._run)
-        callbacks: list[Callback] = as_list(configured.callbacks)
+        self._costs = Costs()
+        callbacks: list[Callback] = [self._costs, *as_list(configured.callbacks)]
         loggers: list[Any] = [] if isinstance(configured.logger, bool) else as_list(configured.logger)
         if self.subcommand == "predict":
             loggers = []  # nothing is logged
@@ -168,6 +175,8 @@ class SuiteCLI(LightningCLI):
             callbacks.append(SplitCheck())
         if configured.enable_progress_bar is not False:
             callbacks.append(ProgressLine())
+            if self.subcommand == "fit" and self._chosen:
+                callbacks.append(Reason())
         if configured.enable_checkpointing is not False:
             callbacks.append(
                 RowThenCheckpoint(
@@ -294,6 +303,7 @@ class _Recorded:
             if self.cli.config[self.cli.subcommand].rerun:
                 shutil.rmtree(self.run.folder, ignore_errors=True)
             self.run.create_folder()
+            remove_partial(self.run.folder)
             self.run.note_start()
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger):
@@ -354,6 +364,7 @@ class _Recorded:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
             if isinstance(callback, Probe):
                 numbers |= callback.readings  # in full precision; loggers see float32
+        numbers |= self.cli._costs.account(self.trainer)
         record = make_record(self.run, self._facts(), numbers)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -410,16 +421,6 @@ class _Recorded:
 
 
 _FIT_KEYS = ("seed_everything", "trainer", "model", "data")
-
-
-def as_list(value: Any) -> list[Any]:
-    """None, one or several, as a list.
-
-    Example:
-        >>> as_list(None), as_list(1), as_list([1, 2])
-        ([], [1], [1, 2])
-    """
-    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _check_checkpoint(path: str | None) -> None:

@@ -7,18 +7,34 @@ from collections.abc import Iterator
 import docstring_parser
 
 import datamodules
-from callbacks import AdversarialRobustness, DatasetProperties, RepresentationDimension, SplitCheck
+from callbacks import (
+    AdversarialRobustness,
+    AttackPanels,
+    DatasetProperties,
+    MinimalRadius,
+    RepresentationDimension,
+    SplitCheck,
+)
 from lightning_app.loggers import WandbLogger
 from models import ImageClassifier
 
 _WIDTH = 100
 _INDENT = 30
 
+_MEASUREMENTS = (
+    DatasetProperties,
+    RepresentationDimension,
+    AdversarialRobustness,
+    MinimalRadius,
+    AttackPanels,
+    SplitCheck,
+    WandbLogger,
+)
 _TRAINER = {
     "max_epochs N": "Epochs of training. (default: 100, the paper's)",
     "devices N": "Processes or GPUs to train on. (default: all GPUs, or one process)",
     "accelerator NAME": "cpu, gpu or auto. (default: auto)",
-    "precision P": "32-true, bf16-mixed or 16-mixed. (default: 32-true)",
+    "precision P": "32-true, bf16-mixed or 16-mixed. (default: auto, bf16-mixed where the hardware multiplies it)",
     "deterministic BOOL": "Refuse operations that are not reproducible. (default: false)",
     "callbacks+ CLASS": "Add a measurement to those of the file; --trainer.callbacks replaces them.",
     "logger BOOL": "false: no W&B. The local record is always written. (default: as in the file)",
@@ -73,11 +89,7 @@ def help_page(command: str) -> str:
         *(line for name, what in _TRAINER.items() for line in _option(f"--trainer.{name}", what)),
         "",
         "measurements and loggers (trainer.callbacks and trainer.logger in the file)",
-        *(
-            line
-            for kind in (DatasetProperties, RepresentationDimension, AdversarialRobustness, SplitCheck, WandbLogger)
-            for line in _class(kind)
-        ),
+        *(line for kind in _MEASUREMENTS for line in _class(kind)),
         "",
         f"Every option, Lightning's own included: lightning {command} --help-all",
         f"Options of a data set: lightning {command} --data.help CheXpert",

@@ -39,6 +39,11 @@ _OURS = {
         "lightning_app.measure:run_measure",
         "lightning_app.measure_options",
     ),
+    "attack": _Command(
+        "how robust a saved network is, on the images of its run or on others",
+        "lightning_app.attack.command:run_attack",
+        "lightning_app.attack.options",
+    ),
     "sweep": _Command(
         "run a grid: on this machine, on a cluster, continued after every interruption",
         "lightning_app.sweep.start:start_sweep",
@@ -79,6 +84,7 @@ Start here:
   lightning fit --config experiments.yaml --model.backbone vgg13 --data BrainSlices
   lightning sweep --config experiments.yaml --grid demo && lightning report runs/demo
   lightning measure FOLDER --html page.html     your own images, without training
+  lightning attack --ckpt runs/demo/<run_id>    what a saved network stands, from ε = 1/255 up
   lightning prepare --help                      the data sets of the paper, and more
   lightning fit --help          what can be set
 

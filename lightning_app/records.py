@@ -9,8 +9,7 @@ from typing import Any
 
 from lightning_app.mistakes import mistake
 from lightning_app.record import Record
-from lightning_app.run import RESULT
-from lightning_app.sweep.ledger import FAILED
+from lightning_app.run import FAILED, RESULT
 
 _ORDER = ("name", "data", "backbone", "n_train", "seed", "run_id")
 _READERS = 16  # on a network's file system every look at a file is a wait

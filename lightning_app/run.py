@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ Config = dict[str, Any]
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 RESULT = "result.json"
+FAILED = "failed.json"
 STARTS = "starts.jsonl"
 LAST = "last.ckpt"
+
+_PARTIAL = re.compile(rf"\.(?!{re.escape(FAILED)}).+\.[0-9a-f]{{32}}\.partial")
 
 _NOT_IDENTITY = (
     # where things are kept, and how they are shown: no number depends on them
@@ -146,10 +150,20 @@ def identity(command: str, config: Config) -> str:
             place = place.get(parent) if isinstance(place, dict) else None
         if isinstance(place, dict):
             place.pop(last, None)
-    for callback in (defining.get("trainer") or {}).get("callbacks") or []:
+    for callback in as_list((defining.get("trainer") or {}).get("callbacks")):
         (callback.get("init_args") or {}).pop("cache_dir", None)
     text = json.dumps([command, defining], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_list(value: Any) -> list[Any]:
+    """None, one or several, as a list.
+
+    Example:
+        >>> as_list(None), as_list(1), as_list([1, 2])
+        ([], [1], [1, 2])
+    """
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def write_text(file: Path, text: str) -> None:
@@ -170,6 +184,16 @@ def write_bytes(file: Path, content: bytes | memoryview) -> None:
         beside.unlink(missing_ok=True)
         raise
     _sync(file.parent)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what processes were writing under a folder when they were killed.
+
+    The folder is to belong to this process alone. ``failed.json`` is left: a sweep writes it without that.
+    """
+    for file in folder.rglob(".*.partial"):
+        if _PARTIAL.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -134,7 +134,8 @@ def show_record(record: Record, pointers: Iterable[tuple[str, str]]) -> None:
             table.add_row(f"[bold]{heading}[/bold]")
         for name, meaning in rows:
             stderr = record.get(f"{name}_stderr")
-            table.add_row(f"  {name}", _number(record[name]), "" if stderr is None else _number(stderr), meaning)
+            shown = name.removeprefix("seconds/")
+            table.add_row(f"  {shown}", _number(record[name]), "" if stderr is None else _number(stderr), meaning)
     console.print()
     console.print(table)
     console.print()
@@ -176,7 +177,16 @@ def _sections(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
             ),
         ),
         ("robustness", [(name, "unattacked" if "/clean/" in name else "") for name in sorted(attacks, key=_by_attack)]),
+        ("cost", _costs(record)),
     ]
+
+
+def _costs(record: Record) -> list[tuple[str, str]]:
+    """Where the time went, and the peak of memory; what is less than a hundredth is left out."""
+    seconds = {name: record[name] for name in record if name.startswith("seconds/")}
+    whole = sum(seconds.values())
+    shares = [(name, f"s, {spent / whole:.0%} of the time") for name, spent in seconds.items() if spent >= whole / 100]
+    return shares + [(name, "MB at the peak") for name in ("memory/cpu", "memory/gpu") if name in record]
 
 
 def _by_attack(name: str) -> tuple[bool, str, float, str]:

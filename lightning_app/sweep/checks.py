@@ -15,8 +15,9 @@ from callbacks import Probe
 from callbacks.probe import Prospect
 from datamodules import ImageTable, TableDataModule
 from datamodules.tables import exists
-from lightning_app.cli import as_list, mistakes_in_one_line
+from lightning_app.cli import mistakes_in_one_line
 from lightning_app.parser import SuiteParser
+from lightning_app.run import as_list
 from lightning_app.sweep.cells import Cell, Problem
 from metrics import InputError, Progress
 from models import ImageClassifier, default_batch_size

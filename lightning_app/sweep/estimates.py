@@ -22,10 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from callbacks import Probe
-from lightning_app.cli import as_list
 from lightning_app.machine import machine
 from lightning_app.record import Record
-from lightning_app.run import CONFIG, RESULT, Config
+from lightning_app.run import CONFIG, RESULT, Config, as_list
 from lightning_app.sweep.cells import Cell
 from metrics import InputError
 from models import ImageClassifier

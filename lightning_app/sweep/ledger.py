@@ -12,13 +12,12 @@ from typing import Any, Literal
 
 from lightning_app.lease import Holder, Watch, holders
 from lightning_app.mistakes import mistake
-from lightning_app.run import Run, write_text
+from lightning_app.run import FAILED, Run, write_text
 from lightning_app.sweep.cells import Cell
 from lightning_app.sweep.outcome import Outcome
 
 State = Literal["done", "running", "interrupted", "failed", "missing"]
 
-FAILED = "failed.json"
 LOG = "log.txt"
 
 _READERS = 16  # on a network's file system every look at a file is a wait

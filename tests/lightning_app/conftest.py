@@ -46,7 +46,10 @@ def config(tiny_table: ImageTable, tmp_path: Path) -> Path:
             "callbacks": [
                 {"class_path": "DatasetProperties", "init_args": {"k": 5}},
                 {"class_path": "RepresentationDimension", "init_args": {"k": 5}},
-                {"class_path": "AdversarialRobustness", "init_args": {"n_images": 10, "eps": [2], "steps": 2}},
+                {
+                    "class_path": "AdversarialRobustness",
+                    "init_args": {"attacks": ["fgsm", "pgd"], "n_images": 10, "eps": [2], "steps": 2},
+                },
             ],
         },
     }

@@ -19,9 +19,9 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from lightning_app.checkpoints import WholeCheckpoints
+from lightning_app.run import remove_partial
 
 FILE = Path("checkpoints") / "last.ckpt"
-LITTER = f".last.ckpt.{'0' * 32}.partial"
 
 
 def content(number: int, size: int = 1000) -> dict[str, Any]:
@@ -53,15 +53,6 @@ def test_the_next_takes_the_place_of_the_last() -> None:
         WholeCheckpoints().save_checkpoint(content(number), FILE)
         assert number_in(FILE) == number
         assert names() == ["last.ckpt"]
-
-
-def test_what_was_left_by_a_killed_process_goes_and_nothing_else() -> None:
-    FILE.parent.mkdir()
-    others = ["epoch=3.ckpt", ".last.ckpt.partial", f"last.ckpt.{'0' * 32}.partial", ".notes"]
-    for name in [*others, LITTER, LITTER.replace("last", "epoch=3")]:
-        (FILE.parent / name).touch()
-    WholeCheckpoints().save_checkpoint(content(1), FILE)
-    assert names() == sorted(["last.ckpt", *others])
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -130,12 +121,14 @@ import os, sys
 from pathlib import Path
 import torch
 from lightning_app.checkpoints import WholeCheckpoints
+from lightning_app.run import remove_partial
 
 print("ready", flush=True)
 while line := sys.stdin.readline():
     pid = os.fork()
     if pid == 0:
         number = int(line)
+        remove_partial(Path("checkpoints"))
         while True:
             number += 1
             weights = torch.full((1_000_000,), float(number))
@@ -176,5 +169,5 @@ def test_killed_at_any_moment_one_of_those_that_were_saved_is_there() -> None:
         parent.stdin.close()
         parent.wait()
         parent.stdout.close()
-    WholeCheckpoints().save_checkpoint(content(1), FILE)
+    remove_partial(FILE.parent)
     assert names() == ["last.ckpt"]

@@ -375,7 +375,11 @@ def test_a_row_is_written_before_its_checkpoint(
         patch.setattr("lightning_app.loggers.EpochLog.finalize", lambda *_: None)
         with pytest.raises(Killed):
             fit("--trainer.max_epochs", "3")
+    (record,) = Path("runs/test").glob("[!.]*")
+    litter = record / f".metrics.csv.{'0' * 32}.partial"  # killed while it was writing
+    litter.touch()
     fit("--trainer.max_epochs", "3")
+    assert not litter.exists()
     assert "continuing from" in capsys.readouterr().err
     (a,), (b,) = Path("whole/test").glob("*/metrics.csv"), Path("runs/test").glob("*/metrics.csv")
     assert a.read_text() == b.read_text()

@@ -321,8 +321,8 @@ class Demanding(torch.optim.SGD):
     ("grid", "tables"),
     [
         ("demo", ["data/mnist5k", "data/brain_slices"]),
-        ("controlled", [f"data/manifold/d{d}-m0.2-n0-32px-1ch-c1-N3000-s0" for d in (2, 4, 6, 8, 12, 16, 24)]
-         + [f"data/manifold/d4-m{m}-n0-32px-1ch-c1-N3000-s0" for m in (0.05, 0.4, 0.8, 1.2)]),
+        ("controlled", [f"data/manifold/d{d}-m0.2-32px-1ch-c1-N3000-s0" for d in (2, 4, 6, 8, 12, 16, 24)]
+         + [f"data/manifold/d4-m{m}-32px-1ch-c1-N3000-s0" for m in (0.05, 0.4, 0.8, 1.2)]),
     ],
 )  # fmt: skip
 def test_grids_that_make_their_own_data_have_no_problem(grid: str, tables: list[str]) -> None:

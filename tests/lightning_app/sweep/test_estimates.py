@@ -20,9 +20,9 @@ from tests.lightning_app.sweep.conftest import WriteGrid
 SECONDS = 1e6  # of the run that others are judged by
 # Forward passes of the run in tests/lightning_app/conftest.py, a training step counting as three, by hand: 40 images
 # are trained on, 10 validated, 20 tested; a measurement takes 40 for d_repr and 10 · (1 + (2 + 1) + (4 + 1)) for
-# FGSM and two steps of PGD.
+# FGSM and two steps of PGD, and two passes of one image to make the copy that is attacked.
 EPOCH = 3 * 40 + 10
-MEASURED = 40 + 90
+MEASURED = 40 + 90 + 2
 TEST = 20 + MEASURED
 
 Cells = Callable[..., list[Cell]]
@@ -67,8 +67,8 @@ def test_a_finished_run_says_how_long_others_take(cells: Cells) -> None:
     varied = cells(data__n_train=[40, 20], trainer__max_epochs=[2, 4])
     pretend(varied[0])
     whole = 2 * (EPOCH + MEASURED) + TEST
-    half = 3 * 20 + 10 + 20 + 90  # an epoch and a measurement with 20 images
-    expected = [whole, 4 * (EPOCH + MEASURED) + TEST, 2 * half + 20 + 20 + 90, 4 * half + 20 + 20 + 90]
+    half = 3 * 20 + 10 + 20 + 92  # an epoch and a measurement with 20 images
+    expected = [whole, 4 * (EPOCH + MEASURED) + TEST, 2 * half + 20 + 20 + 92, 4 * half + 20 + 20 + 92]
     assert seconds(varied, trial=False) == pytest.approx([SECONDS * work / whole for work in expected], rel=1e-4)
 
 

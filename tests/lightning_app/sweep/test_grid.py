@@ -81,7 +81,7 @@ def test_another_data_set_keeps_the_options_of_the_file_that_it_has_too() -> Non
         assert (options["image_size"], options["n_val"], options["n_test"]) == (32, 100, 300)
         assert options["batch_size"] == {"resnet18": 40, "resnet34": 25}[cell.config["model"]["backbone"]]
     assert {cell.config["data"]["class_path"] for cell in cells} == {"datamodules.MNIST5k", "datamodules.BrainSlices"}
-    assert cells[0].title == "MNIST5k resnet18 n_train=100"
+    assert cells[0].title == "MNIST5k resnet18 n_train=125 max_epochs=24"
 
 
 @pytest.mark.slow
@@ -221,7 +221,7 @@ def test_a_mistake_in_the_grid_is_explained(block: dict[str, Any], expected: str
 def test_files_without_grids_and_with_several(config: Path, write_grid: WriteGrid) -> None:
     with pytest.raises(InputError, match=r"no grids in .*docs/how-to/sweep\.md"):
         read_grid(Source([str(config)]))
-    with pytest.raises(InputError, match=r"several grids: choose one with --grid demo \| controlled \| paper"):
+    with pytest.raises(InputError, match=r"several grids: choose .* demo \| controlled \| margin \| paper"):
         read_grid(Source([str(EXPERIMENTS)]))
 
 

@@ -21,13 +21,15 @@ from lightning_app.main import main
 from tests.lightning_app.conftest import mistake
 from tests.lightning_app.sweep.conftest import ROOT, WriteGrid, sabotaged, sweeping, swept
 
-TIMES = ("seconds", "started", "starts", "first_epoch")
+TIMES = ("seconds", "memory", "started", "starts", "first_epoch")
 
 
 def records(runs: str = "runs") -> dict[str, dict[str, Any]]:
     """Every record, without what depends on when and how often it was started."""
     found = {file.parent.name: json.loads(file.read_text()) for file in Path(runs).glob("mine/*/result.json")}
-    return {run_id: {k: v for k, v in record.items() if k not in TIMES} for run_id, record in found.items()}
+    return {
+        run_id: {k: v for k, v in record.items() if k.split("/")[0] not in TIMES} for run_id, record in found.items()
+    }
 
 
 def litter(runs: str = "runs") -> list[Path]:
