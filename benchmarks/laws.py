@@ -3,7 +3,8 @@
     python benchmarks/laws.py intervals    coverage of the 95 % intervals of b and c by five methods, about five minutes
     python benchmarks/laws.py tests        how often tests reject a true c = 0, about three minutes
     python benchmarks/laws.py attenuation  what an error of K_F does to c, and what the correction does
-    python benchmarks/laws.py forecasts    coverage of forecasts for a data set that the fit has not seen
+    python benchmarks/laws.py forecasts    coverage of forecasts for a data set that the fit has not seen, with what the
+                                           calibration widens them by, and after own runs; about twenty minutes
 
 Every row is 1,000 draws of a whole grid with the paper's data sets, six backbones and six sizes, from a known law with
 random data-set effects (tests/lightning_app/analysis/drawn_records.py). Prints Markdown tables, as docs/method.md shows
@@ -28,6 +29,8 @@ import numpy as np
 import statsmodels.api as sm
 from numpy.typing import ArrayLike
 
+from lightning_app.analysis.agreement import CONTRADICTED
+from lightning_app.analysis.calibration import calibrate
 from lightning_app.analysis.coefficients import FIXED_EFFECTS, KENWARD_ROGER
 from lightning_app.analysis.design import SHARPNESS, SIZE
 from lightning_app.analysis.forecasting import forecast
@@ -42,6 +45,8 @@ _GRIDS = {
     "11 data sets, slopes differ": (Truth(slope=0.3), _PAPER),
     "7 data sets": (Truth(), _SEVEN),
 }
+_FORECAST = _GRIDS | {"11 data sets, slopes differ more": (Truth(slope=1.0), _PAPER)}
+_OWN = 3  # own runs, at the smallest size
 _ERRORS = (0.0, 0.1, 0.25)
 _OURS = "CR2, Bell–McCaffrey"
 _METHODS = ("least squares", "cluster-robust, normal", _OURS, KENWARD_ROGER, FIXED_EFFECTS)
@@ -144,23 +149,43 @@ def _corrected(grid: Grid, seed: int) -> list[float]:
 
 def forecasts(draw: Draw) -> Iterator[str]:
     """How often the loss of a run on a new data set lies inside its 95 % interval."""
-    yield "| grid | t, data sets − coefficients | normal |\n|---|---|---|"
-    for name, grid in _GRIDS.items():
-        inside = np.array(draw(partial(_forecasts, grid)))
-        yield f"| {name} | {' | '.join(_share(column) for column in inside.T)} |"
+    yield (
+        "| grid | b over data sets | normal | t, data sets − coefficients | widened by calibration | widened, mean | "
+        f"after {_OWN} own runs | contradicted by them |\n{'|---' * 8}|"
+    )
+    for name, grid in _FORECAST.items():
+        normal, t, calibrated, widen, updated, contradicted = np.array(draw(partial(_forecasts, grid))).T
+        yield (
+            f"| {name} | {grid[0].b:g} ± {grid[0].slope:g} | {_share(normal)} | {_share(t)} | {_share(calibrated)} | "
+            f"{widen.mean():.2f} | {_share(updated)} | {_share(contradicted)} |"
+        )
 
 
-def _forecasts(grid: Grid, seed: int) -> tuple[bool, bool]:
+def _forecasts(grid: Grid, seed: int) -> tuple[bool, bool, bool, float, bool, bool]:
+    """Which intervals hold a run of the new data set, by what they are widened, and whether its own runs contradict."""
     law = _fitted(grid, seed)
     rng = np.random.default_rng([seed, 1])
     d, k_f = (float(np.exp(rng.uniform(*np.log(law.ranges[name])))) for name in ("d", "K_F"))
     domain = str(rng.choice(law.domains))
     new = drawn_records(
-        seed + 10**6, grid[0], {"new": (domain, d, k_f / 255e-4)}, backbones={"resnet18": 0.0}, sizes=[1000]
+        seed + 10**6,
+        grid[0],
+        {"new": (domain, d, k_f / 255e-4)},
+        backbones={"resnet18": 0.0},
+        sizes=[1000] + [500] * _OWN,
     )
     loss = float(new["test/loss"].iloc[0])
-    found = forecast(law, d_data=d, k_f=k_f, n=1000, domain=domain, backbone="resnet18")
-    return found.low <= loss <= found.high, abs(np.log(loss / found.value)) <= _NORMAL * found.stderr
+    ask = partial(forecast, law, d_data=d, k_f=k_f, n=1000, domain=domain, backbone="resnet18")
+    found, widen, updated = ask(), calibrate(law).widen, ask(runs=new[1:].drop(columns="run_id"))
+    assert updated.agreement is not None
+    return (
+        abs(np.log(loss / found.value)) <= _NORMAL * found.stderr,
+        found.low <= loss <= found.high,
+        abs(np.log(loss / found.value)) <= widen * np.log(found.high / found.value),
+        widen,
+        updated.low <= loss <= updated.high,
+        updated.agreement.p < CONTRADICTED,
+    )
 
 
 def _fitted(grid: Grid, seed: int) -> ScalingLaw:

@@ -72,6 +72,7 @@ def drawn(
         if axes.get_legend_handles_labels()[1]:
             axes.legend()
     text = _saved(figure, "svg", ("Date", "Creator", "Format", "Type")).decode()
+    figure.set_layout_engine("none")  # everything has its place now: the PDF need not look for it again
     drawing.svg = text[text.index("<svg") :]
 
 

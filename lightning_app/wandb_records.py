@@ -66,7 +66,7 @@ def project_runs(project: str) -> list[Any]:
 
 def _record_of(summary: Mapping[str, Any]) -> Record:
     """The record in a run's summary, without what W&B and the last row of the log have added to it."""
-    own = {name: value for name, value in summary.items() if not name.startswith("_") and name != "epoch"}
+    own = {name: value for name, value in summary.items() if not name.startswith(("_", "figures/")) and name != "epoch"}
     return own | dict.fromkeys(own.get("not_finite") or ())  # W&B does not keep nulls
 
 

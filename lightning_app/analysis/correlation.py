@@ -38,7 +38,12 @@ class Correlation:
 
 
 def correlate(
-    x: ArrayLike, y: ArrayLike, groups: Sequence[Any] | None = None, *, within: Sequence[Any] | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    *,
+    within: Sequence[Any] | None = None,
+    called: tuple[str, str] = ("x", "y"),
 ) -> Correlation:
     r"""Pearson's correlation with an interval.
 
@@ -55,6 +60,7 @@ def correlate(
         y: The other, ``(n,)``.
         groups: Data set of every row, ``(n,)``; without, every row is a point.
         within: Level of every row, ``(n,)``: its domain. The rows of a group have one.
+        called: What x and y are, for reasons.
 
     Returns:
         The correlation. Below three points, or where a property is the same everywhere, there is none; it says why.
@@ -77,9 +83,9 @@ def correlate(
     if free < 1:
         among = "" if levels < 2 else f" in {levels} levels"
         return _none(n, f"{n} point{'s' * (n != 1)}{among} {'are' if n != 1 else 'is'} too few for a correlation")
-    for name, column in centred.items():
+    for (name, column), what in zip(centred.items(), called, strict=True):
         if float(np.abs(column).max()) <= _CONSTANT * float(np.abs(points[name]).max()):
-            return _none(n, f"{name} is the same everywhere" + (" inside the levels" if levels > 1 else ""))
+            return _none(n, f"{what} is the same everywhere" + (" inside the levels" if levels > 1 else ""))
     r = _pearson(centred["x"].to_numpy(), centred["y"].to_numpy())
     spearman = None
     if within is None:

@@ -8,6 +8,7 @@ from typing import Literal
 import pandas as pd
 from scipy import stats
 
+from lightning_app.analysis.agreement import Agreement, agreement
 from lightning_app.analysis.belief import Images, belief
 from lightning_app.analysis.law import ScalingLaw
 from lightning_app.analysis.levels import check_backbone, check_domain
@@ -31,12 +32,14 @@ class Forecast:
         confidence: Of the interval.
         df: Degrees of freedom of its t distribution: data sets less coefficients that are constant within data sets.
         stderr: Standard error of log loss there, without ``widened``.
-        widened: Factor by which the interval is wider than that of the t distribution.
+        widened: Factor by which the interval is wider than that of the t distribution: ``widen``, times that of
+            ``agreement``.
         shares: Of the variance, by what it comes from; they add up to 1. "data set": data sets of equal d and K_F
             differ; "run to run"; "coefficients" of the law; "d_data" and "K_F": the errors of one's own measurements;
             "network": none was named. With own runs one may be slightly below 0: what is unknown is then correlated.
         own_runs: How many runs of one's own have updated it.
         outside: What lies farther outside the fitted ranges than ``REACH``, in words; empty without ``extrapolate``.
+        agreement: Whether the own runs are what the law lets one expect; None without own runs.
     """
 
     asked: Literal["loss", "n"]
@@ -51,6 +54,7 @@ class Forecast:
     shares: dict[str, float]
     own_runs: int
     outside: tuple[str, ...]
+    agreement: Agreement | None = None
 
 
 def forecast(
@@ -78,7 +82,8 @@ def forecast(
     :math:`\delta^2 = (b \log N / d^2)^2 s_d^2 + (c / K_F)^2 s_K^2`. An N is found where the middle of this band meets
     the loss; its interval is every N whose band holds the loss. Runs of one's own on the same data set update all of it
     at once, by conditioning the joint normal distribution of what is unknown on them (best linear unbiased prediction;
-    the variances stay as fitted, and so do the degrees of freedom, which errs on the wide side).
+    the variances stay as fitted, and so do the degrees of freedom, which errs on the wide side). Where they contradict
+    the law the interval is widened, see :func:`lightning_app.analysis.agreement.agreement`.
 
     Args:
         law: From :func:`lightning_app.analysis.law.fit_scaling_law`.
@@ -107,8 +112,11 @@ def forecast(
     check_backbone(law, backbone)
     own = own_runs(law, runs, backbone)
     df = len(law.data_sets) - law.between
-    factor = widen * float(stats.t.ppf((1 + confidence) / 2, df))
-    band = belief(law, Images(d_data, d_data_stderr, k_f, k_f_stderr, domain)).after(own).band(backbone)
+    before = belief(law, Images(d_data, d_data_stderr, k_f, k_f_stderr, domain))
+    agrees = agreement(before, own, df) if len(own) else None
+    widened = widen * (agrees.widen if agrees else 1)
+    factor = widened * float(stats.t.ppf((1 + confidence) / 2, df))
+    band = before.after(own).band(backbone)
     if n is not None:
         log_n = math.log(n)
         mean, stderr = band.at(log_n)
@@ -134,17 +142,20 @@ def forecast(
         confidence,
         df,
         stderr,
-        widen,
+        widened,
         band.shares(log_n),
         len(own),
         tuple(outside),
+        agrees,
     )
 
 
 def _outside(law: ScalingLaw, n: float, d: float, k_f: float, own_sizes: Sequence[float]) -> list[str]:
-    sizes = {"N": n} | (
-        {"the smallest own N": min(own_sizes), "the largest own N": max(own_sizes)} if own_sizes else {}
-    )
+    sizes = {"N": n}
+    if len(set(own_sizes)) == 1:
+        sizes |= {"the own N": own_sizes[0]}
+    elif own_sizes:
+        sizes |= {"the smallest own N": min(own_sizes), "the largest own N": max(own_sizes)}
     found = []
     for name, values, form in (("n_train", sizes, ",.0f"), ("d", {"d": d}, ".3g"), ("K_F", {"K_F": k_f}, ".3g")):
         low, high = law.ranges[name]

@@ -13,8 +13,7 @@ from lightning_app.mistakes import mistake
 from lightning_app.record import Record
 from lightning_app.record_table import RecordTable, Type, tabulate
 from lightning_app.records import read_records
-from lightning_app.run import RESULT
-from lightning_app.sweep.ledger import FAILED
+from lightning_app.run import FAILED, RESULT
 
 _TEXT = re.compile(
     "run_id|name|status|command|data|domain|labelling|classes|backbone|precision|machine|started|codes|not_finite|"

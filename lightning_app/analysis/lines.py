@@ -1,4 +1,4 @@
-"""Straight lines through points, with honest intervals: of data sets, and of one data set over N."""
+"""Straight lines through points, with honest intervals: through data sets, inside them, and of one over N."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -63,13 +63,20 @@ class Line:
 
 
 def fit_line(
-    x: ArrayLike, y: ArrayLike, groups: Sequence[Any] | None = None, factor: Sequence[str] | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    factor: Sequence[str] | None = None,
+    *,
+    called: str = "x",
 ) -> Line:
     r"""Fit :math:`y = a + b x (+ \text{level})`.
 
-    With ``groups``, points of one data set are not independent: a random intercept per data set (restricted maximum
-    likelihood) takes up what they have in common, and the interval is cluster-robust (CR2 with Bell–McCaffrey degrees
-    of freedom). With one point per data set, or without ``groups``, it is ordinary least squares with t intervals.
+    Without ``groups`` it is ordinary least squares with t intervals: for one point per data set, its mean. Where x says
+    nothing about single runs, that is the test to take: exact where data sets have equally many runs, and more powerful
+    than a cluster-robust one of the runs. With ``groups``, points of one data set are not independent: a random
+    intercept per data set (restricted maximum likelihood) takes up what they have in common, and the interval is
+    cluster-robust (CR2 with Bell–McCaffrey degrees of freedom); where each has one point, it is least squares again.
     Fewer than three data sets, or no more of them than coefficients that only data sets can tell, give a line without
     an interval: least squares would take its points for independent, and promise too much.
 
@@ -78,6 +85,7 @@ def fit_line(
         y: ``(n,)``.
         groups: Data set of every point, ``(n,)``.
         factor: Level of every point, ``(n,)``; levels share one slope. The level of the first point is the baseline.
+        called: What x is, for reasons.
 
     Raises:
         NotIdentified: x is the same everywhere, or cannot be told from the levels.
@@ -97,11 +105,11 @@ def fit_line(
     if len(at) < 2:
         raise NotIdentified("there is one point only" if len(at) else "there are no points")
     if _constant(at):
-        raise NotIdentified("x is the same everywhere")
+        raise NotIdentified(f"{called} is the same everywhere")
     centre, scale = float(at.mean()), float(at.std())
     design = np.column_stack([np.ones(len(at)), (at - centre) / scale, np.eye(len(levels))[level][:, 1:]])
     if np.linalg.matrix_rank(design, tol=_ROUNDING * len(design) ** 0.5) < design.shape[1]:
-        raise NotIdentified("x is the same inside every level")
+        raise NotIdentified(f"{called} is the same inside every level")
     height = float(response.mean())
     response = np.zeros(len(at)) if _constant(response) else response - height
     fit = _fit(design, response, cluster[finite], ("intercept", "x", *map(str, levels[1:])))
@@ -117,6 +125,37 @@ def fit_line(
 
     named = dict(zip(map(str, levels[1:]), offsets, strict=True))
     return Line(slope, named, band, len(at), len(np.unique(cluster[finite])), fit.method, fit.note)
+
+
+def parallel_slopes(curves: Sequence[tuple[Array, Array]]) -> list[Slope]:
+    r"""The slope of every curve, with one residual variance for all of them.
+
+    .. math:: \hat b_i \pm t_{f} \sqrt{\frac{\sum_j \mathrm{RSS}_j / f}{\sum_k (x_{ik} - \bar x_i)^2}},
+              \qquad f = \sum_j (n_j - 2)
+
+    A handful of points leaves a residual variance that may be small by luck, and an interval that is too short for it.
+    All curves are taken to scatter alike about their lines.
+
+    Args:
+        curves: x and y of every curve, ``(n_i,)`` each, at two or more distinct x.
+
+    Returns:
+        Slopes, without intervals where no curve has more than two points.
+
+    Example:
+        >>> two = [(np.array([0.0, 1, 2]), np.array([0.0, 1.1, 1.9])), (np.array([0.0, 1]), np.array([5.0, 3]))]
+        >>> [(round(slope.value, 2), slope.df) for slope in parallel_slopes(two)]
+        [(0.95, 1.0), (-2.0, 1.0)]
+    """
+    centred = [(x - x.mean(), y - y.mean()) for x, y in curves]
+    spread = np.array([x @ x for x, _ in centred])
+    slopes = np.array([x @ y for x, y in centred]) / spread
+    rest = sum(float(np.square(y - slope * x).sum()) for slope, (x, y) in zip(slopes, centred, strict=True))
+    free = float(sum(len(x) - 2 for x, _ in centred))
+    return [
+        _slope(float(slope), float(np.sqrt(rest / max(free, 1) / over)), free)
+        for slope, over in zip(slopes, spread, strict=True)
+    ]
 
 
 def mean_curve(x: ArrayLike, y: ArrayLike, curves: Sequence[Any]) -> tuple[Array, Array]:
@@ -213,7 +252,7 @@ def _least_squares(x: Array, y: Array) -> _Fit:
             np.linalg.lstsq(x, y, rcond=None)[0].astype(np.float64),
             None,
             method,
-            f"{len(x)} point{'s' * (len(x) != 1)} are too few for an interval",
+            f"{len(x)} points are too few for an interval",
         )
     fit = OLS(y, x).fit()
     covariance, df = fit.cov_params(), fit.df_resid

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from lightning_app.analysis.columns import numbers, words
@@ -20,6 +21,7 @@ def points_of(frame: pd.DataFrame, response: str, dimension: str, sharpness: str
     """
     known = sharpness.removesuffix(_PER_PIXEL)
     relative = numbers(frame, f"{known}_stderr") / numbers(frame, known)
+    relative = relative.where(np.isfinite(relative) & (relative >= 0))
     return pd.DataFrame(
         {
             **{name: words(frame, name, f"unknown {name}") for name in ("run_id", "data", "domain", "backbone")},
@@ -45,8 +47,8 @@ def not_comparable(frame: pd.DataFrame, sharpness: str) -> Iterator[str]:
     )
     if len(shapes) > 1 and not sharpness.endswith(_PER_PIXEL):
         yield (
-            f"The images have {len(shapes)} different shapes, and K_F depends on resolution and channels: "
-            f"{sharpness}{_PER_PIXEL} does not."
+            f"The images have {len(shapes)} different shapes, and K_F depends on resolution and channels; "
+            f"{sharpness}{_PER_PIXEL} does so much less where images are smooth."
         )
 
 

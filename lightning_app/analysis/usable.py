@@ -9,6 +9,11 @@ import pandas as pd
 
 from lightning_app.analysis.columns import numbers, words
 
+NO_FIT = ("failed", "not finished", "not a fit")
+"""Reasons why records are no results."""
+
+_MOST_IMAGES = 1e15  # beyond, floats skip whole numbers
+
 
 @dataclass(frozen=True)
 class Usable:
@@ -48,12 +53,12 @@ def usable(records: pd.DataFrame, *, response: str, dimension: str, sharpness: s
     status, command, data = (words(records, name) for name in ("status", "command", "data"))
     reasons = {
         "failed": status == "failed",
-        "not finished": status != "finished",
-        "not a fit": command != "fit",
+        _lacking("status", status) or "not finished": status != "finished",
+        _lacking("command", command) or "not a fit": command != "fit",
         "no name of a data set": data == "",
-        "no number of training images": ~(size > 0),
+        "no number of training images": ~size.between(1, _MOST_IMAGES),
         f"{loss} is missing or not finite": ~np.isfinite(losses),
-        f"{loss} is 0": losses <= 0,
+        f"{loss} is not above 0": losses <= 0,
         "no d_data": ~(np.isfinite(d) & (d > 0)),
         "K_F is infinite or 0": np.isinf(k_f) | (k_f <= 0) | _not_finite(records, sharpness),
         "no K_F": np.isnan(k_f),
@@ -70,6 +75,11 @@ def usable(records: pd.DataFrame, *, response: str, dimension: str, sharpness: s
         left_out["the same run under another name"] = int(again.sum())
     fitted = {"n_train": size, response: losses, dimension: d, sharpness: k_f}
     return Usable(records.assign(**fitted)[remaining][~again], left_out)
+
+
+def _lacking(name: str, column: "pd.Series[str]") -> str:
+    """That nothing is known because there is no such column; "" where there is."""
+    return f"there is no column {name}" if len(column) and (column == "").all() else ""
 
 
 def _not_finite(records: pd.DataFrame, name: str) -> Any:

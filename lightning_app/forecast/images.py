@@ -42,11 +42,13 @@ class Settings:
         sizes: Sides of the images in pixels, in order.
         channels: Their channels, in order.
         samples: Images per sample, in order.
+        records: Whose they are, in words.
     """
 
     sizes: tuple[int, ...] = ()
     channels: tuple[int, ...] = ()
     samples: tuple[int, ...] = ()
+    records: str = "the records"
 
     def __str__(self) -> str:
         channels = "channel" if self.channels == (1,) else "channels"
@@ -54,14 +56,17 @@ class Settings:
         return ", ".join(f"{' or '.join(map(str, values))} {what}" for what, values in counted.items() if values)
 
 
-def settings_of(law: ScalingLaw, records: pd.DataFrame) -> Settings:
+def settings_of(law: ScalingLaw, records: pd.DataFrame, domain: str | None = None) -> Settings:
     """What the data sets of a law were measured at.
 
     Args:
         law: The law.
         records: All records of its report.
+        domain: Only those of this domain count, where there are any.
     """
-    fitted = records[records["run_id"].isin(law.records["run_id"])]
+    there = domain in set(law.records["domain"])
+    chosen = law.records[law.records["domain"] == domain] if there else law.records
+    fitted = records[records["run_id"].isin(chosen["run_id"])]
     samples = law.sharpness.removesuffix(_PER_PIXEL) + "_n_images"
     shape = [] if law.sharpness.endswith(_PER_PIXEL) else ["image_size", "channels"]
     found = {
@@ -69,7 +74,8 @@ def settings_of(law: ScalingLaw, records: pd.DataFrame) -> Settings:
         for name in (*shape, samples)
         if name in fitted
     }
-    return Settings(*(found.get(name, ()) for name in ("image_size", "channels", samples)))
+    whose = f"the records of {domain}" if there else "the records"
+    return Settings(found.get("image_size", ()), found.get("channels", ()), found.get(samples, ()), whose)
 
 
 def read_properties(file: str, law: ScalingLaw, settings: Settings) -> Properties:
@@ -123,12 +129,12 @@ def _check_shape(content: dict[str, Any], settings: Settings, file: str) -> None
     if settings.sizes and (height != width or height not in settings.sizes):
         theirs = " or ".join(f"{size}×{size}" for size in settings.sizes)
         raise mistake(
-            f"K_F depends on the resolution: {file} is of {width}×{height} pixels, the records of {theirs}: measure "
-            f"with --image-size {settings.sizes[-1]}"
+            f"K_F depends on the resolution: {file} has {width}×{height} pixels, {settings.records} have {theirs}: "
+            f"measure with --image-size {settings.sizes[-1]}"
         )
     if settings.channels and channels not in settings.channels:
         raise mistake(
-            f"K_F depends on the channels: {file} is of {channels}, the records of "
+            f"K_F depends on the channels: {file} has {channels}, {settings.records} have "
             f"{' or '.join(map(str, settings.channels))}: measure with --channels {settings.channels[-1]}"
         )
 
@@ -144,10 +150,10 @@ def _at_sample_size(content: dict[str, Any], settings: Settings, file: str) -> t
         return fitting[-1], ()
     if content["n_images"] < least:
         return curve[-1], (
-            f"K_F is of all {curve[-1]['M']:,} images that there are, and grows with their number: that of the records "
-            f"is of samples of {least:,}, so here it is too low, and so is the loss.",
+            f"K_F is of all {curve[-1]['M']:,} images that there are, and grows with their number: that of "
+            f"{settings.records} is of samples of {least:,}, so here it is too low, and so is the loss.",
         )
     raise mistake(
-        f"K_F grows with the images per sample: {file} has it for {', '.join(str(point['M']) for point in curve)}, the "
-        f"records for {' or '.join(map(str, settings.samples))}: measure with --samples {most}"
+        f"K_F grows with the images per sample: {file} has it for {', '.join(str(point['M']) for point in curve)}, "
+        f"{settings.records} for {' or '.join(map(str, settings.samples))}: measure with --samples {most}"
     )

@@ -13,10 +13,13 @@ def parser() -> argparse.ArgumentParser:
         "that a loss takes, each with a prediction interval: from what `lightning measure` has found in its\n"
         "images, and the scaling law that `lightning report` has fitted.",
         epilog="example: lightning measure FOLDER --json mine.json\n"
-        "         lightning forecast --measured mine.json --n 500 1500 --domain medical",
+        "         lightning forecast --measured mine.json --n 500 1500 --domain medical\n"
+        "Questions that cannot be answered are named at the end, with exit code 2; others are answered.",
     )
     asked = words.add_argument_group("what is asked (at least one)")
-    asked.add_argument("--n", metavar="N", type=float, nargs="+", default=[], help="the test loss at N training images")
+    asked.add_argument(
+        "--n", metavar="N", type=float, nargs="+", default=[], help="the test loss at N training images, a whole number"
+    )
     asked.add_argument(
         "--loss", metavar="L", type=float, nargs="+", default=[], help="the number of training images that reaches L"
     )

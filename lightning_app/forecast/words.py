@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from scipy import stats
 
+from lightning_app.analysis.agreement import CONTRADICTED, Agreement
 from lightning_app.analysis.calibration import Calibration
 from lightning_app.analysis.forecasting import Forecast
 from lightning_app.analysis.law import ScalingLaw
@@ -13,7 +14,7 @@ from lightning_app.plain import listed
 _WIDE = 2.0  # high / low
 _EXPLAINED = 0.8  # of the variance, until no further cause is named
 _FEW = 5  # degrees of freedom
-_MOST = 1e9  # images, beyond which a number says no more
+_MOST = 1e9  # images, or loss, beyond which a number says no more
 
 
 def sentences(found: Forecast, law: ScalingLaw) -> Iterator[str]:
@@ -34,9 +35,22 @@ def sentences(found: Forecast, law: ScalingLaw) -> Iterator[str]:
         yield f"Extrapolated: {'; '.join(found.outside)}."
 
 
-def calibration_sentences(calibration: Calibration) -> Iterator[str]:
-    """How often such intervals held, and what that is worth."""
+def agreement_sentences(agreement: Agreement | None) -> Iterator[str]:
+    """That own runs contradict the law, where they do."""
+    if agreement and agreement.p < CONTRADICTED:
+        p = "p < 0.001" if agreement.p < 0.001 else f"p = {agreement.p:.1g}"
+        yield (
+            f"Own runs contradict the law ({p}): they are farther from it, or from each other, than it explains. "
+            f"Intervals are widened by {agreement.widen:.1f} for that; look for what differs: training, labels, or how "
+            "d and K_F were measured."
+        )
+
+
+def calibration_sentences(calibration: Calibration, own_runs: bool = False) -> Iterator[str]:
+    """How often intervals held without own runs, and what that is worth."""
     k, sets, level = calibration.sets_inside, calibration.sets, percent(calibration.confidence)
+    if own_runs:
+        yield "The calibration is of forecasts without own runs."
     if not sets:
         yield "Calibration: none, as no data set can be forecast from the others."
     else:
@@ -73,10 +87,11 @@ def loss(value: float) -> str:
     """Two significant digits.
 
     Example:
-        >>> loss(0.2134), loss(12.3), loss(0.00012)
-        ('0.21', '12', '0.00012')
+        >>> loss(0.2134), loss(12.3), loss(0.00012), loss(914.7)
+        ('0.21', '12', '0.00012', '910')
     """
-    return f"{value:.2g}"
+    short = f"{value:.2g}"
+    return f"{float(short):.0f}" if 100 <= value < _MOST else short
 
 
 def images(number: float) -> str:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -82,18 +82,25 @@ def _context(frame: pd.DataFrame, place: Path | None, attack: str, interpolated:
     order = (words(frame, "status") != "finished").sort_values(kind="stable").index
     unique = frame.loc[order].drop_duplicates("run_id").sort_index()
 
-    @cache
     def curves() -> pd.DataFrame:
-        if place is None or not place.is_dir():
-            return read_curves({})
-        fits = context.fits
-        folders = {name: place / name if (place / name).is_dir() else place for name in set(fits["name"])}
-        files = {id: folders[name] / id / METRICS for id, name in zip(fits["run_id"], fits["name"], strict=True)}
-        return read_curves(files, begin("epochs of every run"))
+        begin("epochs of every run")
+        return epochs.result()
 
     repeats = len(frame) - len(unique)
     context = Context(unique, curves, _no_curves(place), repeats, attack, interpolated)
+    # Parsing lets go of the interpreter: epochs are read while laws are fitted and figures drawn.
+    reader = ThreadPoolExecutor(1)
+    epochs = reader.submit(read_curves, _logs(context.fits, place))
+    reader.shutdown(wait=False)
     return context
+
+
+def _logs(fits: pd.DataFrame, place: Path | None) -> dict[str, Path]:
+    """``metrics.csv`` of every run, where records come from folders."""
+    if place is None or not place.is_dir():
+        return {}
+    folders = {name: place / name if (place / name).is_dir() else place for name in set(fits["name"])}
+    return {run: folders[name] / run / METRICS for run, name in zip(fits["run_id"], fits["name"], strict=True)}
 
 
 def _no_curves(place: Path | None) -> str:

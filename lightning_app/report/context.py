@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from lightning_app.analysis.columns import words
+from lightning_app.analysis.columns import numbers, words
 from lightning_app.analysis.law import NotIdentified, ScalingLaw, fit_scaling_law
 from lightning_app.report.options import ATTACK, INTERPOLATED
 
@@ -49,6 +49,19 @@ class Context:
         except NotIdentified as error:
             return error
 
+    @cached_property
+    def interpolating_law(self) -> ScalingLaw | NotIdentified | None:
+        """The joint law of networks that interpolate alone; None where all of its runs do, or there is no law."""
+        if not isinstance(self.law, ScalingLaw):
+            return None
+        loss = numbers(self.records, "train/loss")
+        if not (self.records["run_id"].isin(self.law.records["run_id"]) & (loss > self.interpolated)).any():
+            return None
+        try:
+            return fit_scaling_law(self.records[loss <= self.interpolated], compare=False)
+        except NotIdentified as error:
+            return error
+
     @property
     def counted(self) -> str:
         """How much there is.
@@ -61,11 +74,14 @@ class Context:
         status, fits = words(self.records, "status"), self.fits
         kinds = {"data": "data set", "backbone": "backbone", "n_train": "training size"}
         of = ", ".join(count(len(set(words(fits, name)) - {""}), what) for name, what in kinds.items())
+        absent = [name for name in ("status", "command") if (words(self.records, name) == "").all()]
+        if len(self.records) and absent:
+            return f"{count(len(self.records), 'record')}, none known to be finished: there is no column {absent[0]}"
         parts = [f"{count(len(fits), 'finished run')} of {of}" if len(fits) else "no finished run of fit"]
         if failed := int((status == "failed").sum()):
             parts.append(count(failed, "failed cell"))
         if others := len(self.records) - len(fits) - failed:
-            parts.append(f"{others:,} of other commands")
+            parts.append(f"{others:,} of other commands or unfinished")
         return f"{count(len(self.records), 'record')}: {'; '.join(parts)}"
 
 

@@ -3,28 +3,23 @@
 import csv
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-_READERS = 4  # parsing lets go of the interpreter, and each holds a batch
 _BATCH = 50  # files that are parsed as one: to begin takes longer than to read a file
 
 Log = tuple[str, Path, bytes]
 
 
-def read_curves(
-    files: Mapping[str, Path], progress: Callable[[int, int], None] = lambda done, total: None
-) -> pd.DataFrame:
+def read_curves(files: Mapping[str, Path]) -> pd.DataFrame:
     """The losses, and the dimensions and depths of representations, at every epoch.
 
     Args:
         files: ``metrics.csv`` of every run, by its run id. One that is not there has no rows; one that is damaged has
             none either, and is named on stderr.
-        progress: Is told how many runs have been read, of how many.
 
     Returns:
         ``run_id``, ``epoch``, and every ``…/loss`` of train, val and test, ``repr/…/d_mle`` and ``repr/…/depth`` that
@@ -34,11 +29,9 @@ def read_curves(
     batches = [named[i : i + _BATCH] for i in range(0, len(named), _BATCH)]
     frames: list[pd.DataFrame] = []
     complaints: list[str] = []
-    with ThreadPoolExecutor(_READERS) as readers:
-        for done, (found, wrong) in enumerate(readers.map(_read, batches), start=1):
-            frames += [frame for frame in found if len(frame)]
-            complaints += wrong
-            progress(min(done * _BATCH, len(named)), len(named))
+    for found, wrong in map(_read, batches):
+        frames += [frame for frame in found if len(frame)]
+        complaints += wrong
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     if not frames:

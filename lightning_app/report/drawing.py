@@ -26,6 +26,7 @@ _KNOWN = {"natural": 0, "medical": 1, "radiology": 1}
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1, 1.2)))
 _MOST_LETTERS = 24  # of a name in a figure
 _NARROW = 0.3  # decades
+_SAME = 1.1  # high / low of a logarithmic axis
 _MOST_NAMES = 40  # beside points
 # Where a name may stand: points to the right, points up, alignment.
 _PLACES = [(x, y, side) for x, side in ((6, "left"), (-6, "right")) for y in (0, 7, -7)]
@@ -139,19 +140,23 @@ def _place(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
     ink = np.concatenate([line.get_transform().transform(line.get_xydata()) for line in axes.lines])
     for x, y, name, colour in points:
         text = axes.annotate(
-            short(name), (x, y), (0, 0), textcoords="offset points", va="center", fontsize=8, color=colour,
-            annotation_clip=False, path_effects=[withStroke(linewidth=2, foreground="white")],
+            short(name), (x, y), (0, 0), textcoords="offset points", ha="center", va="center", fontsize=8,
+            color=colour, annotation_clip=False, path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
         text.set_in_layout(False)
-        boxes = []
-        for right, up, side in _PLACES:
-            text.set(position=(right, up), horizontalalignment=side)
-            boxes.append(text.get_window_extent())
+        centred = text.get_window_extent()  # it takes longer than all the rest: once for each name
+        boxes = [_moved(centred, right, up, side, figure.dpi / 72) for right, up, side in _PLACES]
         costs = [_hidden(box, taken, ink) + 3 * (_area(box) - _common(box, frame)) for box in boxes]
         best = costs.index(min(costs))
         right, up, side = _PLACES[best]
         text.set(position=(right, up), horizontalalignment=side)
         taken.append(boxes[best])
+
+
+def _moved(centred: Bbox, right: float, up: float, side: str, dots: float) -> Bbox:
+    """Where a text lies that was centred on its point; ``dots`` pixels make a typographic point."""
+    aside = {"left": 0.5, "center": 0.0, "right": -0.5}[side]
+    return centred.translated(right * dots + aside * centred.width, up * dots)
 
 
 def _hidden(box: Bbox, taken: Iterable[Bbox], ink: NDArray[np.float64]) -> float:
@@ -195,6 +200,10 @@ def draw_domains(
 def decimal_ticks(axis: Axis) -> None:
     """Ticks of a logarithmic axis as plain numbers, not too many; call it when everything is drawn."""
     low, high = sorted(axis.get_view_interval())
+    if high < _SAME * low:  # one value only, whose ticks would be hidden in its digits
+        low, high = low / _SAME, high * _SAME
+        axes = axis.axes
+        (axes.set_xlim if axis is axes.xaxis else axes.set_ylim)(low, high)
     decades = math.log10(high / low)
     steps = next(digits for most, digits in _STEPS if decades < most)
     axis.set_major_locator(LogLocator(subs=steps) if decades > _NARROW else MaxNLocator(5))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import posixpath
 import re
 import shutil
 import uuid
@@ -14,6 +15,7 @@ from lightning_app.report.part import Part
 from lightning_app.run import write_bytes
 
 PAGE = "index.html"
+_OF_NOBODY = {".DS_Store"}  # macOS leaves it wherever a folder was looked at
 _SIGN = '<meta name="generator" content="lightning report">'
 
 
@@ -40,8 +42,8 @@ def check_folder(folder: str) -> None:
     """Refuse a folder that a report cannot be written to.
 
     Raises:
-        InputError: It is a file, the folder that it is to be in does not exist, or it holds anything that no report has
-            written.
+        InputError: It is a file, the folder that it is to be in does not exist, it is the working directory or around
+            it, or it holds anything that no report has written.
     """
     place = Path(os.path.realpath(folder))
     another = "name another with --out, which need not exist"
@@ -49,6 +51,11 @@ def check_folder(folder: str) -> None:
         raise mistake(f"cannot write the report to {folder}: it is a file; {another}")
     if not place.parent.is_dir():
         raise mistake(f"cannot write the report to {folder}: there is no folder {place.parent}")
+    here = Path.cwd()
+    if place == here or place in here.parents:
+        raise mistake(
+            f"cannot write the report to {folder}: you are in this folder, and a report takes its place; {another}"
+        )
     if place.is_dir():
         try:
             foreign = _foreign(place)
@@ -107,11 +114,12 @@ def _foreign(place: Path) -> str | None:
     text = None
     while text != (text := _page(place)):  # another report may be put in place meanwhile
         own = {PAGE, *re.findall(r'href="([^"#]+)"', text)} if _SIGN in text else set()
+        own |= {posixpath.dirname(name) for name in own}
         found = {
             Path(folder, name).relative_to(place).as_posix()
-            for folder, _, names in os.walk(place)  # which goes on where a folder vanishes
-            for name in names
-            if not name.startswith(".")
+            for folder, folders, names in os.walk(place)  # which goes on where a folder vanishes
+            for name in (*folders, *names)
+            if name not in _OF_NOBODY
         }
     return min(found - own, default=None)
 

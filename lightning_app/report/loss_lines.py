@@ -1,6 +1,6 @@
 """Log test loss over a dimension, of the data or of representations, with a line for every domain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,38 +15,39 @@ from lightning_app.report.words import trend
 
 LOSS = "test/loss"
 TOGETHER = "all, one slope"
+SLOPE = "slope per dimension"
 
 Fitted = Line | NotIdentified
 
 
-def fit_domains(cells: pd.DataFrame, dimension: str) -> dict[str, Fitted]:
-    """Fit a line to every domain, and one slope to all with a level for each domain.
+def fit_domains(runs: pd.DataFrame, dimension: str) -> dict[str, Fitted]:
+    """Fit a line to the means of the data sets of every domain, and one slope to all with a level for each domain.
 
     Args:
-        cells: Points, as :func:`means` gives them.
+        runs: Of one training size.
         dimension: Column of the dimension.
     """
-    lines = {str(domain): fit(own, dimension) for domain, own in cells.groupby("domain", sort=False)}
-    return lines | ({TOGETHER: fit(cells, dimension)} if len(lines) > 1 else {})
+    sets = means(runs[runs[dimension].notna()], [LOSS, dimension], by=SET)
+    lines = {str(domain): fit(own, dimension) for domain, own in sets.groupby("domain", sort=False)}
+    return lines | ({TOGETHER: fit(sets, dimension)} if len(lines) > 1 else {})
 
 
-def fit(cells: pd.DataFrame, dimension: str) -> Fitted:
-    """Fit one slope, with a level for each domain."""
-    if len(cells) == 1:
-        return NotIdentified("there is one point only")
+def fit(points: pd.DataFrame, dimension: str, groups: Sequence[str] | None = None) -> Fitted:
+    """Fit one slope, with a level for each domain; ``groups`` are the data sets of points that are runs."""
+    called = "d_repr" if dimension.startswith("repr/") else "d_data"
     try:
-        return fit_line(cells[dimension], np.log(cells[LOSS]), list(cells["data"]), list(cells["domain"]))
+        return fit_line(points[dimension], np.log(points[LOSS]), groups, list(points["domain"]), called=called)
     except NotIdentified as error:
         return error
 
 
 def found(lines: Mapping[str, Fitted]) -> str:
-    """What the lines of the domains do."""
+    """What the lines of the domains do; "" where there is none."""
     return "; ".join(
-        trend(line.slope, "per dimension", f"in {domain} data") if isinstance(line, Line)
-        else f"has no slope in {domain} data ({line})"
-        for domain, line in lines.items() if domain != TOGETHER
-    )  # fmt: skip
+        trend(line.slope, "per dimension", f"in {domain} data")
+        for domain, line in lines.items()
+        if isinstance(line, Line) and domain != TOGETHER
+    )
 
 
 def lacks(line: Fitted) -> str:
@@ -58,7 +59,7 @@ def slope_columns(line: Fitted) -> dict[str, Any]:
     """A row of a table of slopes."""
     slope = line.slope if isinstance(line, Line) else None
     return {
-        "slope per dimension": slope and slope.value,
+        SLOPE: slope and slope.value,
         "95 % low": slope and slope.low,
         "95 % high": slope and slope.high,
         "df": slope and slope.df,
@@ -68,14 +69,13 @@ def slope_columns(line: Fitted) -> dict[str, Any]:
     }
 
 
-def draw(shown: pd.DataFrame, dimension: str, label: str, fitted: pd.DataFrame, lines: Mapping[str, Fitted]) -> Drawing:
-    """Draw runs, and the lines that were fitted to some of their means.
+def draw(shown: pd.DataFrame, dimension: str, label: str, lines: Mapping[str, Fitted]) -> Drawing:
+    """Draw runs, and the lines through the means of their data sets.
 
     Args:
         shown: Runs of one training size; the means of data sets are drawn large, those of cells small.
         dimension: Column of the dimension.
         label: What it is, with its unit.
-        fitted: What the lines were fitted to: they are drawn so far.
         lines: Of every domain.
     """
     looks = domain_looks(shown["domain"])
@@ -83,7 +83,7 @@ def draw(shown: pd.DataFrame, dimension: str, label: str, fitted: pd.DataFrame, 
     with drawn(label, "test loss (nats)", log_y=True, size=(6.4, 4.4)) as (axes, drawing):
         draw_domains(axes, looks, cells, sets, dimension, LOSS)
         for domain, look in looks.items():
-            line, at = lines[domain], fitted.loc[fitted["domain"] == domain, dimension]
+            line, at = lines[domain], sets.loc[sets["domain"] == domain, dimension]
             if isinstance(line, Line):
                 x = np.linspace(at.min(), at.max(), 25)
                 value, low, high = line.band(x)

@@ -39,7 +39,7 @@ def as_page(heading: Heading, parts: Sequence[Part]) -> str:
     It links to the files beside it: ``figures/NAME.svg`` and ``.pdf``, ``tables/NAME.csv``, ``records.csv`` and, where
     there is a law, ``law.json``.
     """
-    tools = {"prose": _prose, "drawing": _drawing, "is_wide": _is_wide, "rows": _rows}
+    tools = {"prose": _prose, "drawing": _drawing, "widths": _widths, "rows": _rows, "unsaid": _unsaid}
     return render("report/page.html.jinja", heading=heading, parts=parts, **tools)
 
 
@@ -54,9 +54,17 @@ def _drawing(figure: Figure) -> Markup:
     return Markup(figure.svg.replace("<svg ", opening, 1))
 
 
-def _is_wide(figure: Figure) -> bool:
-    width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', figure.svg)
-    return width is not None and float(width[1]) > _WIDE
+def _widths(figures: Sequence[Figure]) -> list[str]:
+    """How each stands on the page: "wide", one of a "pair", or "lone" in its row, with its caption beside it."""
+    found: list[str] = []
+    for figure in figures:
+        width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', figure.svg)
+        wide = width is not None and float(width[1]) > _WIDE
+        if not wide and found and found[-1] == "lone":
+            found[-1:] = ["pair", "pair"]
+        else:
+            found.append("wide" if wide else "lone")
+    return found
 
 
 def _rows(table: Table) -> Iterator[list[tuple[str, bool]]]:
@@ -64,13 +72,24 @@ def _rows(table: Table) -> Iterator[list[tuple[str, bool]]]:
 
     Columns with nothing in them are in the file only.
     """
-    shown = table.frame.head(len(table.frame) if table.shown is None else table.shown)
+    shown = _shown(table).drop(columns=[*table.hidden])
+    if table.needs:
+        shown = shown[shown[table.needs].notna()]
     columns = [[_text(value) for value in column] for _, column in shown.items()]
     numeric = [_is_number(column) for _, column in shown.items()]
     kept = [i for i, column in enumerate(columns) if any(column)]
     yield [(str(shown.columns[i]), numeric[i]) for i in kept]
     for row in zip(*columns, strict=True):
         yield [(row[i], numeric[i]) for i in kept]
+
+
+def _shown(table: Table) -> pd.DataFrame:
+    return table.frame.head(len(table.frame) if table.shown is None else table.shown)
+
+
+def _unsaid(table: Table) -> int:
+    """How many of the rows have no number, and are not shown for that."""
+    return int(_shown(table)[table.needs].isna().sum()) if table.needs else 0
 
 
 def _is_number(column: "pd.Series[Any]") -> bool:

@@ -34,6 +34,8 @@ class Table:
         frame: Its columns, in order; all of its rows go to the CSV file. Column names are for people, with units.
         note: How to read it.
         shown: Rows on the page; None shows all.
+        hidden: Columns that the page does without, as they say nothing in the rows that it shows.
+        needs: Column without whose number a row is counted on the page and not shown; "" shows all.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Table:
     frame: pd.DataFrame
     note: str = ""
     shown: int | None = None
+    hidden: tuple[str, ...] = ()
+    needs: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ from lightning_app.report.drawing import NO_DOMAIN
 CELL = ["data", "domain", "pair", "backbone", "n_train"]
 """Runs that agree in these differ in their seeds."""
 
-NETWORK = ["data", "domain", "backbone"]
-"""One network on one data set: class pairs are averaged, as in the paper."""
-
 SET = ["data", "domain"]
 
 

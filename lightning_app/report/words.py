@@ -5,6 +5,11 @@ import math
 from lightning_app.analysis.correlation import Correlation
 from lightning_app.analysis.lines import Slope
 
+FEWEST_DF = 4
+"""Degrees of freedom below which cluster-robust t intervals are rough (Tipton 2015, Psychological Methods 20:375)."""
+
+ROUGH = "rough: {:.2g} degrees of freedom"
+
 
 def signed(value: float) -> str:
     """Three significant digits and the sign.

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from lightning_app.analysis import paper
-from lightning_app.analysis.columns import numbers, words
+from lightning_app.analysis.columns import numbers, whole, words
 from lightning_app.analysis.correlation import correlate
 from lightning_app.figures import drawn
 from lightning_app.plain import listed, number
@@ -24,7 +25,8 @@ _IN_PAPER = 1e4 / 255  # K_F of pixels in [0, 1], in the paper's units
 _MEASURED = (
     "d_data and K_F (pixels in [0, 1]) are measured on a reference sample, the same for every N, which the joint fit "
     "takes, and on the training subset, as in the paper. K_F grows with the images per sample M, with resolution and "
-    "with channels; K_F per pixel is free of the last two."
+    "with channels; K_F per pixel, K_F·√(C·H·W), hardly changes with the last two where images are smooth, and does "
+    "where they are noisy."
 )
 _BESIDE = (
     "Training subsets at the largest N, mean over class pairs; K_F in units of 10⁻⁴ for pixels in 0 … 255; increase of "
@@ -97,7 +99,8 @@ def _counts(runs: pd.DataFrame) -> pd.DataFrame:
                 "runs": len(own),
             }
         )
-    return pd.DataFrame(rows).convert_dtypes()
+    frame = pd.DataFrame(rows)
+    return frame.assign(**{str(name): whole(frame[name]) for name in frame if is_numeric_dtype(frame[name])})
 
 
 def _at_largest(runs: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +128,8 @@ def _properties(runs: pd.DataFrame, prefix: str) -> pd.DataFrame:
                 "M": numbers(own, f"{prefix}/K_F_n_images").min(),
             }
         )
-    return pd.DataFrame(rows).astype({"images": "Int64", "M": "Int64"})
+    frame = pd.DataFrame(rows)
+    return frame.assign(images=whole(frame["images"]), M=whole(frame["M"]))
 
 
 def _mean(runs: pd.DataFrame, name: str) -> float:
@@ -159,18 +163,21 @@ def _finding(known: pd.DataFrame) -> str:
     def reach(column: str) -> str:
         ordered = known.sort_values(column)
         low, high = ordered.iloc[0], ordered.iloc[-1]
+        ends = number(low[column]), number(high[column])
         if len(known) == 1:
-            return f"is {number(low[column])} ({_called(low)})"
-        return f"goes from {number(low[column])} ({_called(low)}) to {number(high[column])} ({_called(high)})"
+            return f"is {ends[0]} ({_called(low)})"
+        if ends[0] == ends[1]:
+            return f"is {ends[0]} in all data sets"
+        return f"goes from {ends[0]} ({_called(low)}) to {ends[1]} ({_called(high)})"
 
     means = known.groupby("domain")[_K].mean()
     over = ", ".join(f"{number(mean)} in {domain} data" for domain, mean in means.items())
-    mean = f"; its mean is {over}" if len(means) > 1 else ""
+    mean = f"; its mean is {over}" if means.map(number).nunique() > 1 else ""
     return f"d_data {reach(_D)}, and K_F {reach(_K)}{mean}."
 
 
 def _together(known: pd.DataFrame) -> str:
-    found = correlate(known[_D], np.log(known[_K]), list(known["data set"]))
+    found = correlate(known[_D], np.log(known[_K]), list(known["data set"]), called=("d_data", "K_F"))
     so = ": the nearer r is to ±1, the less can a fit tell what comes from the one and what from the other"
     return f"Over data sets, d_data and log K_F have {correlation(found)}{'' if found.r is None else so}."
 
@@ -182,7 +189,7 @@ def _figure(known: pd.DataFrame) -> Figure:
     ) as (axes, drawing):
         for domain, look in looks.items():
             own = known[known["domain"] == domain]
-            across, up = (1.96 * own[name].fillna(0.0) for name in ("s.e. of MLE", "s.e. of K_F"))
+            across, up = (1.96 * own[name].fillna(0.0).clip(lower=0) for name in ("s.e. of MLE", "s.e. of K_F"))
             down = np.minimum(up, 0.99 * own[_K])  # a logarithmic axis has no 0
             errors = np.array([down, up]), across.to_numpy()
             axes.errorbar(own[_D], own[_K], *errors, **look.points, ms=7, mec="white", elinewidth=1)

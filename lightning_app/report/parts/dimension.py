@@ -9,22 +9,35 @@ import pandas as pd
 from lightning_app.analysis.lines import Line
 from lightning_app.plain import listed
 from lightning_app.report.context import Context
-from lightning_app.report.loss_lines import LOSS, TOGETHER, Fitted, draw, fit_domains, found, lacks, slope_columns
+from lightning_app.report.loss_lines import (
+    LOSS,
+    SLOPE,
+    TOGETHER,
+    Fitted,
+    draw,
+    fit_domains,
+    found,
+    lacks,
+    slope_columns,
+)
 from lightning_app.report.part import Figure, Part, Table
-from lightning_app.report.points import NETWORK, SET, common_size, means, natural_first, points
+from lightning_app.report.points import SET, common_size, means, natural_first, points
 from lightning_app.report.words import interval
 
 _NAME, _TITLE = "dimension", "Test loss over the dimension of the data"
 _D, _D_REFERENCE = "data/d_mle", "data_ref/d_mle"
 _K, _K_PER_PIXEL = "data/K_F", "data/K_F_per_pixel"
 _METHOD = (
-    "Lines are fits of log L on d_data with a random intercept per data set; intervals are cluster-robust over data "
-    "sets (CR2, Bell–McCaffrey): wide where data sets are few. Class pairs are averaged first, and d_data is that of "
-    "the training subset, as in the paper; the table has slopes over that of the reference sample too."
+    "Lines go through the means of data sets, over networks, class pairs and seeds: runs of one data set are not "
+    "independent, and count as one point. Intervals are by t with as many degrees of freedom as there are data sets "
+    "beyond the coefficients of the line: exact where data sets scatter normally about it, which intervals of few of "
+    "them rest on. Parts 4 and 5 do the same. d_data is that of the training subset, as in the paper; the table has "
+    "slopes over the reference sample's too."
 )
 _MEANS = (
     "Geometric means over data sets. K_F compares images of one resolution and number of channels; K_F per pixel, "
-    "K_F·√(C·H·W), any. The last columns: how many times as high the loss is as in the first domain at equal d_data."
+    "K_F·√(C·H·W), smooth images of nearly any. The last columns: how many times as high the loss is as in the first "
+    "domain at equal d_data."
 )
 
 
@@ -38,12 +51,12 @@ def make(context: Context) -> Part:
     frame = natural_first(chosen.frame)
     size = common_size(frame)
     shown = frame[frame["n_train"] == size]
-    lines = _lines(shown, _D)
-    finding = f"At N = {size:,.0f}, log test loss over d_data {found(lines)}."
-    caption = (
-        f"{finding} Large: means of data sets; small: networks and class pairs. Bands: 95 % intervals of the lines."
-    )
-    drawing = draw(shown, _D, "d_data, MLE (degrees of freedom, training subset)", shown, lines)
+    lines = fit_domains(shown, _D)
+    does = found(lines)
+    finding = (f"At N = {size:,.0f}, log test loss over d_data {does}.",) if does else ()
+    how = "Large: means of data sets; small: networks and class pairs. Bands: 95 % intervals of the lines."
+    caption = " ".join((*(finding or (f"N = {size:,.0f}.",)), how))
+    drawing = draw(shown, _D, "d_data, MLE (degrees of freedom, training subset)", lines)
     domains = _domains(shown, lines.get(TOGETHER))
     cannot = [f"Over d_data, {domain}: {why}." for domain, line in lines.items() if (why := lacks(line))]
     if absent := sorted(set(frame["data"]) - set(shown["data"])):
@@ -51,15 +64,11 @@ def make(context: Context) -> Part:
     return Part(
         _NAME,
         _TITLE,
-        (finding, *_shifts(domains), _METHOD) if any(isinstance(line, Line) for line in lines.values()) else (),
+        (*finding, *_shifts(domains), _METHOD) if finding else (),
         (Figure("loss-over-dimension", _TITLE, caption, drawing.svg, drawing.pdf),),
         (_slopes(frame), Table("domains", f"Domains at N = {size:,.0f}", domains, _MEANS)),
         (*cannot, *chosen.sentences),
     )
-
-
-def _lines(runs: pd.DataFrame, dimension: str) -> dict[str, Fitted]:
-    return fit_domains(means(runs[runs[dimension].notna()], [LOSS, dimension], by=NETWORK), dimension)
 
 
 def _slopes(frame: pd.DataFrame) -> Table:
@@ -73,7 +82,7 @@ def _slopes(frame: pd.DataFrame) -> Table:
             for dimension, source in sources.items():
                 rows += [
                     {"backbone": backbone, "N": n, "d_data of": source, "domain": domain} | slope_columns(line)
-                    for domain, line in _lines(at, dimension).items()
+                    for domain, line in fit_domains(at, dimension).items()
                 ]
     table = pd.DataFrame(rows)
     return Table(
@@ -82,6 +91,8 @@ def _slopes(frame: pd.DataFrame) -> Table:
         table,
         f"Change of log L per dimension. “{TOGETHER}”: domains differ in level alone.",
         shown=int((table["backbone"] == "all").sum()),
+        hidden=("backbone",),
+        needs=SLOPE,
     )
 
 

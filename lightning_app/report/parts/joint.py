@@ -1,6 +1,8 @@
 """Part 7: the joint fit, with intervals that few data sets deserve."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,14 @@ from lightning_app.analysis.design import SHARPNESS, SIZE
 from lightning_app.analysis.grouped_design import Array
 from lightning_app.analysis.law import Coefficient, NotIdentified, ScalingLaw
 from lightning_app.analysis.points import design_of
+from lightning_app.analysis.settings import differing
 from lightning_app.figures import drawn
+from lightning_app.plain import listed
 from lightning_app.report.context import Context, count
 from lightning_app.report.drawing import decimal_ticks, divided, domain_looks, key, name_points
 from lightning_app.report.part import Figure, Part, Table
 from lightning_app.report.points import SET, means, natural_first
-from lightning_app.report.words import interval, probability, signed
+from lightning_app.report.words import FEWEST_DF, ROUGH, interval, probability, signed
 
 _NAME, _TITLE = "joint", "The joint fit"
 _LAW = "log L = a + b (log N)/d + c log K_F"
@@ -37,6 +41,8 @@ _COMPARISONS = (
     "log L for a data set that the fit has not seen, every data set counting alike, and the factor that it is for L."
 )
 _NO_DIFFERENCE = 2.0  # of AIC
+_NO_ERROR = 0.995  # reliability that needs no correction
+_TERMS = {SHARPNESS: "log K_F", DIMENSION: "d"}
 _WITHOUT = {
     "": "the whole law",
     SHARPNESS: "without log K_F",
@@ -49,19 +55,21 @@ def make(context: Context) -> Part:
     """Make the part from the records."""
     law = context.law
     if isinstance(law, NotIdentified):
-        return Part(
-            _NAME, _TITLE, cannot=(f"There is no joint fit: {law}. The other parts take one property at a time.",)
-        )
+        why = f"There is no joint fit: {law}. The other parts take one property at a time."
+        return Part(_NAME, _TITLE, cannot=(why, *_unlike(context.fits)))
+    fitted = context.fits[context.fits["run_id"].isin(law.records["run_id"])]
+    alone = context.interpolating_law
+    beside = () if alone is None else (_interpolating(alone),)
     return Part(
         _NAME,
         _TITLE,
-        (_finding(law), _meaning(law), _worth(law), _error(law), _warning(law)),
+        (_finding(law), *beside, _meaning(law), _worth(law), _error(law), _warning(law)),
         (_figure(law),),
         (
-            Table("coefficients", "Coefficients of the joint fit", _coefficients(law), _COEFFICIENTS),
+            Table("coefficients", "Coefficients of the joint fit", _coefficients(law, alone), _COEFFICIENTS),
             Table("comparisons", "The law without each of its terms", _comparisons(law), _COMPARISONS),
         ),
-        law.notes,
+        (*_unlike(fitted), *law.notes),
     )
 
 
@@ -69,9 +77,33 @@ def _finding(law: ScalingLaw) -> str:
     b, c = law.coefficient(SIZE), law.coefficient(SHARPNESS)
     return (
         f"In {_LAW}, fitted to {count(len(law.records), 'run')} of {count(len(law.data_sets), 'data set')}, b = "
-        f"{signed(b.value)} ({interval(b.low, b.high)}) and c = {signed(c.value)} ({interval(c.low, c.high)}); the "
+        f"{signed(b.value)} ({_interval(b)}) and c = {signed(c.value)} ({_interval(c)}); the "
         f"paper's bound has b = −1, which is {_inside(-1, b)}, and c = 1, which is {_inside(1, c)}."
     )
+
+
+def _unlike(runs: pd.DataFrame) -> Iterator[str]:
+    """Settings in which runs differ, and which no fit and no figure takes into account."""
+    if differ := differing(runs):
+        yield f"Runs are taken for alike that differ in {'; '.join(differ)}: what these do is mixed into every result."
+
+
+def _interpolating(law: ScalingLaw | NotIdentified) -> str:
+    """The same fit where the theorem behind it holds."""
+    if isinstance(law, NotIdentified):
+        return f"Networks that interpolate allow no joint fit of their own: {law}."
+    b, c = law.coefficient(SIZE), law.coefficient(SHARPNESS)
+    return (
+        f"Of networks that interpolate alone, {count(len(law.records), 'run')} of "
+        f"{count(len(law.data_sets), 'data set')}: b = {signed(b.value)} ({_interval(b)}) and c = {signed(c.value)} "
+        f"({_interval(c)})."
+    )
+
+
+def _interval(found: Coefficient) -> str:
+    """The interval, and whether it is rough."""
+    rough = f", {ROUGH.format(found.df)}" if found.df < FEWEST_DF else ""
+    return f"{interval(found.low, found.high)}{rough}"
 
 
 def _inside(value: float, found: Coefficient) -> str:
@@ -103,18 +135,18 @@ def _worth(law: ScalingLaw) -> str:
     found = {comparison.without: comparison for comparison in law.comparisons}
     whole = found[""]
     return " ".join(
-        f"W{_WITHOUT[term].split(':')[0][1:]} the AIC is {_against(other.aic, whole.aic)}{_left_out(other, whole)}"
+        f"Without {_TERMS[term]} the AIC is {_against(other.aic, whole.aic, _TERMS[term])}{_left_out(other, whole)}"
         f"{_tested(other)}."
         for term, other in found.items()
-        if term in (SHARPNESS, DIMENSION)
+        if term in _TERMS
     )
 
 
-def _against(aic: float, whole: float) -> str:
+def _against(aic: float, whole: float, term: str) -> str:
     more = aic - whole
     if abs(more) < _NO_DIFFERENCE:
         return f"much the same ({signed(more)})"
-    return f"{abs(more):.3g} {'higher, which speaks for it' if more > 0 else 'lower, which speaks against it'}"
+    return f"{abs(more):.3g} {'higher, which speaks for' if more > 0 else 'lower, which speaks against'} {term}"
 
 
 def _left_out(other: Comparison, whole: Comparison) -> str:
@@ -140,12 +172,14 @@ def _error(law: ScalingLaw) -> str:
             "The error of K_F is not known for all data sets: where it is not 0, c is nearer to 0 than it ought to "
             "be, by a factor that cannot be given here."
         )
+    if law.reliability >= _NO_ERROR:
+        return "K_F is an estimate, and its error is too small to matter: c needs no correction for it."
     text = (
-        f"K_F is an estimate: of its variance between data sets, given d and domain, {100 * law.reliability:.0f} % is "
-        "more than its standard error, and c is too near to 0 by that factor."
+        f"K_F is an estimate: {100 * law.reliability:.0f} % of the variance of log K_F between data sets, given d and "
+        "domain, is real, the rest is measurement error, and c is too near to 0 by that factor."
     )
     if law.corrected is None:
-        return f"{text} That is too little to correct c by: it needs K_F with less error."
+        return f"{text} Too little is real to correct c by it: it needs K_F with less error."
     value, low, high = law.corrected
     return (
         f"{text} Corrected by it (method of moments; Carroll et al., Measurement Error in Nonlinear Models), c = "
@@ -157,12 +191,19 @@ def _warning(law: ScalingLaw) -> str:
     c, sets = law.coefficient(SHARPNESS), len(law.data_sets)
     least = float(stats.t.ppf(0.975, c.df)) * c.stderr if c.df else math.nan
     r = _between(law)
+    few = [found.name for found in law.coefficients if found.df < FEWEST_DF]
+    rough = (
+        f" Fewer than {FEWEST_DF} degrees of freedom, as of {listed(few)}, leave t intervals rough: marked † (Tipton "
+        "2015, Psychological Methods 20:375)."
+        if few
+        else ""
+    )
     return (
         f"What {sets} data sets can show and what not: for c the {count(len(law.records), 'run')} count as little more "
         f"than {sets} points, with {c.df:.2g} degrees of freedom, and a c nearer to 0 than {least:.2g} would not have "
         f"been told from it. Over data sets (log N)/d and log K_F have {r}: the nearer to ±1, the less can be "
         "told which of them it is. What else differs between data sets (task, resolution, label noise) is not in the "
-        "law: it says what goes together, and does not prove what changing one of them would do."
+        f"law: it says what goes together, and does not prove what changing one of them would do.{rough}"
     )
 
 
@@ -180,26 +221,33 @@ def _between(law: ScalingLaw) -> str:
     return f"r = {signed(found.r)}{' within domains' if within else ''}"
 
 
-def _coefficients(law: ScalingLaw) -> pd.DataFrame:
-    rows = []
+def _coefficients(law: ScalingLaw, interpolating: ScalingLaw | NotIdentified | None) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
     for found in law.coefficients:
-        row = {
-            "term": found.name,
-            "estimate": found.value,
-            "s.e.": found.stderr,
-            "df": found.df,
-            _ENDS[0]: found.low,
-            _ENDS[1]: found.high,
-            "p": found.p,
-        }
+        row = _row(found)
         for method in (KENWARD_ROGER, FIXED_EFFECTS):
             ends = found.others.get(method, (math.nan, math.nan))
             row |= {f"{method}, {end}": value for end, value in zip(_ENDS, ends, strict=True)}
         rows.append(row)
-        if found.name == SHARPNESS and law.corrected is not None:
+        if isinstance(interpolating, ScalingLaw) and found.name in (SIZE, SHARPNESS):
+            rows.append(_row(interpolating.coefficient(found.name)) | {"term": f"{found.name}, interpolating runs"})
+        if found.name == SHARPNESS and law.corrected is not None and (law.reliability or 0) < _NO_ERROR:
             corrected = dict(zip(("estimate", *_ENDS), law.corrected, strict=True))
-            rows.append({"term": f"{SHARPNESS}, corrected for the error of K_F", **corrected})
+            rows.append({"term": f"{SHARPNESS}, corrected for the error of K_F", "": "", **corrected})
     return pd.DataFrame(rows)
+
+
+def _row(found: Coefficient) -> dict[str, Any]:
+    return {
+        "term": found.name,
+        "estimate": found.value,
+        "s.e.": found.stderr,
+        "df": found.df,
+        "": "†" if found.df < FEWEST_DF else "",
+        _ENDS[0]: found.low,
+        _ENDS[1]: found.high,
+        "p": found.p,
+    }
 
 
 def _comparisons(law: ScalingLaw) -> pd.DataFrame:

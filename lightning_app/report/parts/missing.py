@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lightning_app.analysis.columns import numbers, words
+from lightning_app.analysis.columns import numbers, whole, words
 from lightning_app.analysis.law import ScalingLaw
-from lightning_app.analysis.usable import usable
+from lightning_app.analysis.usable import NO_FIT, usable
 from lightning_app.plain import listed, number
 from lightning_app.report.context import Context, count
 from lightning_app.report.part import Part, Table
@@ -58,19 +58,34 @@ def _text(context: Context) -> Iterator[str]:
     if (seeds > 1).any():
         yield (
             f"{count(int((seeds > 1).sum()), 'cell')} of {len(seeds):,} were run more than once, up to {seeds.max()} "
-            "times, with other seeds or options; the others have no such spread to tell chance from effect."
+            f"times, with other seeds or options; {_once(seeds)}."
         )
     if changed := int((words(records, "codes").str.count(",") > 0).sum()):  # a list as JSON
         yield f"{count(changed, 'run')} went on, after an interruption, with another version of the code."
 
 
+def _once(seeds: "pd.Series[int]") -> str:
+    """What that is worth."""
+    once = int((seeds == 1).sum())
+    how = "how much of a difference is chance can be told for"
+    return f"{how} these alone, and not for the other {once:,}" if once else f"{how} all of them"
+
+
 def _found(context: Context) -> Iterator[str]:
     records, fits = context.records, context.fits
     status, command = words(records, "status"), words(records, "command")
+    if absent := [name for name, column in (("status", status), ("command", command)) if (column == "").all()]:
+        yield f"there is no column {absent[0]}, so that no run is known to be a finished one of `fit`"
+        return
     if fits.empty:
         yield "no run of `fit` has finished"
     if failed := int((status == "failed").sum()):
         yield f"{count(failed, 'cell')} failed"
+    lost = {why: number for why, number in _reasons(context).items() if why not in NO_FIT}
+    if lost:
+        why = "; ".join(f"{why}: {number:,}" for why, number in lost.items())
+        how = "are not in the" if isinstance(context.law, ScalingLaw) else "cannot be in a"
+        yield f"{sum(lost.values()):,} of {count(len(fits), 'finished run')} {how} joint fit ({why})"
     if others := int(((status == "finished") & (command != "fit")).sum()):
         yield f"{count(others, 'record')} of other commands not looked at"
     loss = numbers(fits, "train/loss")
@@ -87,24 +102,34 @@ def _failed(records: pd.DataFrame) -> Table:
     failed = records[words(records, "status") == "failed"]
     names = {"name": "experiment", "data": "data set", "backbone": "backbone", "kind": "kind", "message": "message"}
     frame = pd.DataFrame({what: words(failed, name) for name, what in names.items()})
-    frame.insert(3, "N", numbers(failed, "n_train").astype("Int64"))
-    frame = frame.assign(attempts=numbers(failed, "attempts").astype("Int64"), run=words(failed, "run_id"))
+    frame.insert(3, "N", whole(numbers(failed, "n_train")))
+    frame = frame.assign(attempts=whole(numbers(failed, "attempts")), run=words(failed, "run_id"))
     note = "They were given up: their results are not missing at random."
     return Table("failed", "Cells that failed", frame, note, _SHOWN)
 
 
 def _left_out(context: Context, others: Sequence[Part]) -> Table:
     """What each part left out, and the joint fit by reason."""
-    law = context.law
-    if isinstance(law, ScalingLaw):
-        reasons = law.left_out
-    else:
-        response, dimension, sharpness = "test/loss", "data_ref/d_mle", "data_ref/K_F"
-        reasons = usable(context.records, response=response, dimension=dimension, sharpness=sharpness).left_out
-    rows = [{"where": "Joint fit", "what": f"not in it: {why}", "records": count} for why, count in reasons.items()]
-    rows += [{"where": part.title, "what": sentence, "records": None} for part in others for sentence in part.cannot]
+    rows: list[dict[str, Any]] = [
+        {"where": "Joint fit", "what": f"not in it: {why}", "records": count}
+        for why, count in _reasons(context).items()
+    ]
+    rows += [
+        {"where": part.title, "what": sentence.replace("`", ""), "records": None}
+        for part in others
+        for sentence in part.cannot
+    ]
     frame = pd.DataFrame(rows, columns=["where", "what", "records"]).astype({"records": "Int64"})
     return Table("left-out", "What was left out, or could not be said", frame)
+
+
+def _reasons(context: Context) -> dict[str, int]:
+    """Why records are not in the joint fit, or could not be in one."""
+    law = context.law
+    if isinstance(law, ScalingLaw):
+        return law.left_out
+    response, dimension, sharpness = "test/loss", "data_ref/d_mle", "data_ref/K_F"
+    return usable(context.records, response=response, dimension=dimension, sharpness=sharpness).left_out
 
 
 def _not_fitted(fits: pd.DataFrame, threshold: float) -> Table:
@@ -136,12 +161,12 @@ def _small(fits: pd.DataFrame) -> Table:
         few = sizes < _FEW
         if few.any():
             sets = sorted(set(words(fits, "data")[few]))
-            smallest = int(sizes.min())
-            rows.append({"sample": what, "smallest": smallest, "runs": int(few.sum()), "data sets": listed(sets)})
+            rows.append({"sample": what, "smallest": sizes.min(), "runs": int(few.sum()), "data sets": listed(sets)})
+    frame = pd.DataFrame(rows)
     return Table(
         "small-samples",
         "Small samples",
-        pd.DataFrame(rows),
+        frame.assign(smallest=whole(frame["smallest"])) if rows else frame,
         f"Fewer than {_FEW} images: what is measured on them is largely chance.",
     )
 
@@ -162,8 +187,9 @@ def _numbers(fits: pd.DataFrame, attack: str) -> Table:
     infinite = words(fits, "not_finite")
     rows = []
     for column, what in needed.items():
-        known = int(np.isfinite(numbers(fits, column)).sum())
-        wild = int(infinite.str.contains(json.dumps(column), regex=False).sum())
+        values = numbers(fits, column)
+        known = int(np.isfinite(values).sum())
+        wild = int((np.isinf(values) | infinite.str.contains(json.dumps(column), regex=False)).sum())
         if known < len(fits):
             rows.append({"quantity": what, "column": column, "known": known, "not finite": wild})
     frame = pd.DataFrame(rows)

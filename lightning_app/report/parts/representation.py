@@ -11,11 +11,11 @@ from lightning_app.figures import drawn
 from lightning_app.plain import listed
 from lightning_app.report.context import Context
 from lightning_app.report.drawing import domain_looks, key, name_points
-from lightning_app.report.loss_lines import LOSS, Fitted, draw, fit, fit_domains, found, lacks, slope_columns
+from lightning_app.report.loss_lines import LOSS, SLOPE, Fitted, draw, fit, fit_domains, found, lacks, slope_columns
 from lightning_app.report.part import Figure, Part, Table
-from lightning_app.report.points import CELL, SET, common_size, means, natural_first, points
+from lightning_app.report.points import CELL, common_size, means, natural_first, points
 from lightning_app.report.sections import Section, as_part, sentence
-from lightning_app.report.words import trend
+from lightning_app.report.words import FEWEST_DF, ROUGH, trend
 
 _NAME, _TITLE = "representation", "Dimension of the representation"
 _ESTIMATORS = {"mle": "MLE", "twonn": "TwoNN"}
@@ -54,33 +54,37 @@ def _beside_loss(context: Context, estimator: str) -> Section:
     frame = natural_first(chosen.frame)
     size = common_size(frame)
     shown = frame[frame["n_train"] == size]
-    sets = means(shown, [LOSS, d], by=SET)
-    lines, networks = fit_domains(sets, d), _between_networks(shown, d)
+    lines, networks = fit_domains(shown, d), _between_networks(shown, d)
     cannot += [f"Over d_repr, {domain}: {why}." for domain, line in lines.items() if (why := lacks(line))]
     if why := lacks(networks):
         cannot.append(f"Over d_repr, {_NETWORKS}: {why}.")
     if absent := sorted(set(frame["data"]) - set(shown["data"])):
         cannot.append(f"No training size is common to all data sets: N = {size:,.0f} is missing of {listed(absent)}.")
-    finding = f"at N = {size:,.0f}, log test loss over d_repr {found(lines)}"
+    does = [found(lines)] if found(lines) else []
     if isinstance(networks, Line):
-        finding += f"; {_NETWORKS} it {trend(networks.slope, 'per dimension')}"
+        df = networks.slope.df
+        rough = f" ({ROUGH.format(df)})" if df is not None and df < FEWEST_DF else ""
+        does.append(f"{trend(networks.slope, 'per dimension', _NETWORKS)}{rough}")
+    findings = (f"at N = {size:,.0f}, log test loss over d_repr {'; '.join(does)}",) if does else ()
     label = f"d_repr, {name} (degrees of freedom, penultimate layer)"
-    drawing = draw(shown, d, label, sets, lines)
-    caption = f"{sentence(finding)} Lines: through the means of data sets (large). Small: networks and class pairs."
+    drawing = draw(shown, d, label, lines)
+    how = "Lines: through the means of data sets (large). Small: networks and class pairs."
+    caption = " ".join([*map(sentence, findings or (f"N = {size:,.0f}",)), how])
     figure = Figure("loss-over-representation", f"Test loss over d_repr, {name}", caption, drawing.svg, drawing.pdf)
-    return Section((finding,), (figure,), (_slopes(frame, d, name),), tuple(cannot))
+    return Section(findings, (figure,), (_slopes(frame, d, name),), tuple(cannot))
 
 
 def _between_networks(shown: pd.DataFrame, d: str) -> Fitted:
     """The slope from network to network on one task."""
     cells = means(shown, [LOSS, d])
-    return fit(cells.assign(domain="all", **{d: cells[d] - cells.groupby(_TASK)[d].transform("mean")}), d)
+    inside = cells.assign(domain="all", **{d: cells[d] - cells.groupby(_TASK)[d].transform("mean")})
+    return fit(inside, d, list(cells["data"]))
 
 
 def _slopes(frame: pd.DataFrame, d: str, name: str) -> Table:
     rows = []
     for n, at in frame.groupby("n_train"):
-        lines = fit_domains(means(at, [LOSS, d], by=SET), d)
+        lines = fit_domains(at, d)
         fits = [("data sets", domain, line) for domain, line in lines.items()]
         fits.append(("networks", "all", _between_networks(at, d)))
         rows += [{"N": n, "between": what, "domain": domain} | slope_columns(line) for what, domain, line in fits]
@@ -88,9 +92,11 @@ def _slopes(frame: pd.DataFrame, d: str, name: str) -> Table:
         "slopes-over-representation",
         f"Slopes of log test loss over d_repr, {name}",
         pd.DataFrame(rows),
-        "Change of log L per dimension. Between data sets: least squares through their means. Between networks on one "
-        "data set and class pair: d_repr less its mean there, random intercepts, cluster-robust intervals.",
+        "Change of log L per dimension. Between data sets: as in part 2. Between networks on one data set and class "
+        "pair, which is another question: d_repr less its mean there, with a random intercept per data set, "
+        "cluster-robust (CR2, Bell–McCaffrey), whose intervals are rough below 4 degrees of freedom.",
         shown=_SHOWN,
+        needs=SLOPE,
     )
 
 

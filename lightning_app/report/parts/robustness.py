@@ -18,7 +18,7 @@ from lightning_app.plain import listed
 from lightning_app.report.context import Context
 from lightning_app.report.drawing import domain_looks, draw_domains, key, name_points, shade
 from lightning_app.report.part import Figure, Part, Table
-from lightning_app.report.points import NETWORK, SET, common_size, means, natural_first, points
+from lightning_app.report.points import SET, common_size, means, natural_first, points
 from lightning_app.report.words import correlation, interval, sign, signed
 
 _NAME, _TITLE = "robustness", "Robustness over label sharpness"
@@ -29,8 +29,8 @@ _ALL, _WITHIN, _FACTOR = "all data sets", "within domains", "domain as a factor"
 _METHOD = (
     "Every data set is one point, the mean over its networks, class pairs and seeds (of log K_F; of the loss increase "
     "itself), so that n counts data sets. r over all of them can come from the difference between domains alone; "
-    "within domains, r is that of the deviations from each domain's mean. K_F is that of the training subset, as in "
-    "the paper."
+    "within domains, r is that of the deviations from each domain's mean. Lines and powers go through the same points, "
+    "with intervals as in part 2. K_F is that of the training subset, as in the paper."
 )
 
 
@@ -66,26 +66,29 @@ class _Over:
     def correlations(self) -> dict[str, Correlation]:
         """Over all data sets, in each domain, and with the means of domains taken away."""
         x, y, domain = (self.sets[name] for name in (self.sharpness, self.measure, "domain"))
-        found = {_ALL: correlate(x, y)}
+        called = _SHARPNESS[self.sharpness], self.label
+        found = {_ALL: correlate(x, y, called=called)}
         if len(self.domains) > 1:
-            found |= {f"{own} data": correlate(x[domain == own], y[domain == own]) for own in self.domains}
-            found[_WITHIN] = correlate(x, y, within=list(domain))
+            found |= {
+                f"{own} data": correlate(x[domain == own], y[domain == own], called=called) for own in self.domains
+            }
+            found[_WITHIN] = correlate(x, y, within=list(domain), called=called)
         return found
 
     @cached_property
     def powers(self) -> dict[str, Line | NotIdentified]:
         """Lines through the logarithms, over all data sets, in each domain, and with domain as a factor."""
-        cells = means(self.runs, [self.sharpness], [self.measure], by=NETWORK)
-        cells = cells[cells[self.measure] > 0]
-        found = {_ALL: self._power(cells)}
+        sets = self.sets[self.sets[self.measure] > 0]
+        found = {_ALL: self._power(sets)}
         if len(self.domains) > 1:
-            found |= {f"{own} data": self._power(cells[cells["domain"] == own]) for own in self.domains}
-            found[_FACTOR] = self._power(cells, list(cells["domain"]))
+            found |= {f"{own} data": self._power(sets[sets["domain"] == own]) for own in self.domains}
+            found[_FACTOR] = self._power(sets, list(sets["domain"]))
         return found
 
-    def _power(self, cells: pd.DataFrame, factor: list[str] | None = None) -> Line | NotIdentified:
+    def _power(self, sets: pd.DataFrame, factor: list[str] | None = None) -> Line | NotIdentified:
+        x, y = np.log(sets[self.sharpness]), np.log(sets[self.measure])
         try:
-            return fit_line(np.log(cells[self.sharpness]), np.log(cells[self.measure]), list(cells["data"]), factor)
+            return fit_line(x, y, factor=factor, called=_SHARPNESS[self.sharpness])
         except NotIdentified as error:
             return error
 
@@ -127,7 +130,7 @@ def make(context: Context) -> Part:
         _TITLE,
         (_finding(main[0]), *_power_words(main[0]), _METHOD) if main[0].correlations[_ALL].r is not None else (),
         tuple(_figure(over) for over in shown),
-        (_correlation_table(everything), _power_table(everything)),
+        (_correlation_table(everything, main), _power_table(everything, main)),
         tuple(cannot),
     )
 
@@ -238,17 +241,17 @@ def _figure(over: _Over) -> Figure:
     )
 
 
-def _correlation_table(everything: list[_Over]) -> Table:
+def _correlation_table(everything: list[_Over], main: list[_Over]) -> Table:
     rows = [
         _labels(over) | {"among": among, "r": found.r, "95 % low": found.low, "95 % high": found.high, "p": found.p,
         "Spearman’s ρ": found.spearman, "data sets": found.n, "without": found.reason}
         for over in everything for among, found in over.correlations.items()
     ]  # fmt: skip
     note = "One point per data set. Exact t test; interval by Fisher’s transformation."
-    return Table("robustness-correlations", "Correlation of robustness and sharpness", pd.DataFrame(rows), note)
+    return _table("robustness-correlations", "Correlation of robustness and sharpness", rows, note, main, "r")
 
 
-def _power_table(everything: list[_Over]) -> Table:
+def _power_table(everything: list[_Over], main: list[_Over]) -> Table:
     rows = []
     for over in everything:
         for among, line in over.powers.items():
@@ -265,11 +268,17 @@ def _power_table(everything: list[_Over]) -> Table:
                     "without": line.note if isinstance(line, Line) else str(line),
                 }
             )  # fmt: skip
-    note = (
-        "Slope of the logarithms with a random intercept per data set; intervals are cluster-robust over data sets. "
-        "Means of networks that are 0 or less have no logarithm and are not in it."
+    note = "Slope of the logarithms; means of data sets that are 0 or less have none and are not in it."
+    return _table("robustness-powers", "Robustness as a power of sharpness", rows, note, main, "power")
+
+
+def _table(name: str, title: str, rows: list[dict[str, Any]], note: str, main: list[_Over], needs: str) -> Table:
+    """The page shows the rows of the first measure, which come first."""
+    frame = pd.DataFrame(rows)
+    shown = int((frame["measure"] == main[0].label).sum())
+    return Table(
+        name, f"{title}: {main[0].label}, N = {main[0].size:,.0f}", frame, note, shown, ("measure", "N"), needs
     )
-    return Table("robustness-powers", "Robustness as a power of sharpness", pd.DataFrame(rows), note)
 
 
 def _labels(over: _Over) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Part 3: test loss over the number of training images, and the exponents with which it falls."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from lightning_app.analysis.correlation import correlate
 from lightning_app.analysis.law import NotIdentified
-from lightning_app.analysis.lines import Array, fit_line, mean_curve
+from lightning_app.analysis.lines import Array, mean_curve, parallel_slopes
 from lightning_app.figures import drawn
 from lightning_app.plain import listed
 from lightning_app.report.context import Context
@@ -36,9 +37,10 @@ _MOST_PANELS, _MOST_BACKBONES, _MOST_LETTERS = 16, 12, 13
 _MEAN, _PREDICTED = Look("#222222", ""), Look("#222222", "", (0, (1.2, 1.2)))
 _METHOD = (
     "An exponent is the slope of log L over log N. That of a data set is of the mean over its curves (networks, class "
-    "pairs), with a t interval from how this mean scatters about the line: networks share their training images, so "
-    "that they are no independent repeats. −1/d_data is what theory bounds; as an estimate, n/d_data with n from 1 to "
-    "4 is possible."
+    "pairs), with a t interval from how such means scatter about their lines: networks share their training images, so "
+    "that they are no independent repeats. All data sets are taken to scatter alike: the few sizes of one would give "
+    "intervals that are short or long by luck. −1/d_data is what theory bounds; as an estimate, n/d_data with n from 1 "
+    "to 4 is possible."
 )
 
 
@@ -55,8 +57,8 @@ def make(context: Context) -> Part:
     frame = frame[frame["data"].isin(sizes.index[sizes > 1])]
     if frame.empty:
         return Part(_NAME, _TITLE, cannot=tuple(cannot))
-    sets = pd.DataFrame([_exponent(own, pooled=True) for _, own in frame.groupby("data", sort=False)])
-    curves = pd.DataFrame([_exponent(own) for _, own in frame.groupby(_CURVE, sort=False)])
+    sets = _exponents([own for _, own in frame.groupby("data", sort=False)], pooled=True)
+    curves = _exponents([own for _, own in frame.groupby(_CURVE, sort=False)])
     for (without, some), own in sets[sets["without"] != ""].groupby(["without", sets["exponent"].notna()]):
         cannot.append(f"No {'interval' if some else 'exponent'} for {listed(list(own['data set']))}: {without}.")
     if sets["d_data"].isna().all():
@@ -69,14 +71,39 @@ def make(context: Context) -> Part:
         "exponents",
         "Exponents of the test loss",
         pd.concat([sets, curves], ignore_index=True),
-        "Data sets first, then every curve. d_data: that of the reference sample where there is one, by MLE.",
+        "d_data: that of the reference sample where there is one, by MLE. The file has every curve "
+        "(network, class pair) too.",
         shown=len(sets),
+        hidden=("class pair", "backbone", "without"),
     )
     return Part(_NAME, _TITLE, (finding, _METHOD) if finding else (), tuple(figures), (table,), tuple(cannot))
 
 
-def _exponent(runs: pd.DataFrame, *, pooled: bool = False) -> dict[str, Any]:
-    """A row of the table: of one curve, or of the mean of all curves of a data set."""
+def _exponents(several: Sequence[pd.DataFrame], *, pooled: bool = False) -> pd.DataFrame:
+    """Rows of the table: of single curves, or of the means of all curves of data sets."""
+    rows = [_row(runs, pooled=pooled) for runs in several]
+    curves: dict[int, tuple[Array, Array]] = {}
+    for i, runs in enumerate(several):
+        try:
+            x, y = _mean(runs)
+        except NotIdentified as error:
+            rows[i]["without"] = str(error)
+        else:
+            if len(x) > 1:
+                curves[i] = x, y
+            else:
+                rows[i]["without"] = "one training size"
+    slopes = parallel_slopes([*curves.values()])
+    for i, slope in zip(curves, slopes, strict=True):
+        if slope.low is None:
+            rows[i] |= {"exponent": slope.value, "without": "two training sizes are too few for an interval"}
+        else:
+            rows[i] |= {"exponent": slope.value, "95 % low": slope.low, "95 % high": slope.high, "df": slope.df}
+    return pd.DataFrame(rows)
+
+
+def _row(runs: pd.DataFrame, *, pooled: bool) -> dict[str, Any]:
+    """A row of the table without its exponent."""
     first = runs.iloc[0]
     reference = bool(runs[_D_REFERENCE].notna().any())
     d = math.exp(np.log(runs[_D_REFERENCE if reference else _D]).mean())
@@ -95,16 +122,7 @@ def _exponent(runs: pd.DataFrame, *, pooled: bool = False) -> dict[str, Any]:
         "d_data of": ("training subset", "reference sample")[reference],
         "without": "",
     }
-    try:
-        line = fit_line(*_mean(runs)) if pooled else fit_line(np.log(runs["n_train"]), np.log(runs[_LOSS]))
-    except NotIdentified as error:
-        return row | {"without": str(error) if row["sizes"] > 1 else "one training size"}
-    slope = line.slope
-    return (
-        row
-        | {"exponent": slope.value, "without": line.note}
-        | ({} if slope.low is None else {"95 % low": slope.low, "95 % high": slope.high, "df": slope.df})
-    )
+    return row
 
 
 def _mean(runs: pd.DataFrame) -> tuple[Array, Array]:
@@ -210,7 +228,7 @@ def _exponents_figure(sets: pd.DataFrame) -> Figure:
         name_points(
             axes, [(row["−1/d_data"], row["exponent"], row["data set"], "#333333") for _, row in sets.iterrows()]
         )
-    together = correlate(x, y)
+    together = correlate(x, y, called=("−1/d_data", "the exponent"))
     caption = (
         f"Over data sets, fitted and predicted exponents: {correlation(together)}. On the line the loss falls like "
         "N^(−1/d_data), below it faster; grey: n/d_data with n from 1 to 4. Bars: 95 % intervals."

@@ -136,7 +136,7 @@ def test_many_own_runs_say_it_all() -> None:
 def test_own_runs_say_nothing_where_data_sets_do_not_differ_and_the_law_is_known() -> None:
     law = made_law(covariance=np.zeros((3, 3)), var_data_set=0.0)
     without = forecast(law, **ASKED, n=1000)
-    updated = forecast(law, **ASKED, n=1000, runs=runs([500, 1000], [3.0, 4.0]))
+    updated = forecast(law, **ASKED, n=1000, runs=runs([500, 1000], [0.12, 0.11]))
     assert (updated.value, updated.low, updated.high) == pytest.approx((without.value, without.low, without.high))
 
 
@@ -299,6 +299,8 @@ def test_an_answer_or_own_runs_far_outside_the_records_are_extrapolations_too() 
         "the smallest own N = 20, where the records have 500 to 2,000",
         "the largest own N = 9,000, where the records have 500 to 2,000",
     )
+    found = forecast(law, **ASKED, n=1000, runs=runs([20.0, 20.0], [0.5, 0.2]), extrapolate=True)
+    assert found.outside == ("the own N = 20, where the records have 500 to 2,000",)
 
 
 def test_own_runs_without_a_result_do_not_count() -> None:

@@ -73,6 +73,42 @@ def test_what_is_no_law_is_refused_with_a_way_out(law: ScalingLaw) -> None:
     for bad in (changed(law, records={}), changed(law, names=None), changed(law, coefficients=[{}]), changed(law, x=1)):
         with pytest.raises(InputError, match=rf"^my\.json is damaged: {again}"):
             law_from_json(bad, "my.json")
+    content = json.loads(text)
+    covariance, ranges, columns = content["covariance"], content["ranges"], content["records"]
+    p = len(covariance)
+    asymmetric = [[x + (i < j) * 0.1 for j, x in enumerate(row)] for i, row in enumerate(covariance)]
+    indefinite = [[x - 5.0 * (i == j == 1) for j, x in enumerate(row)] for i, row in enumerate(covariance)]
+    short, negative = columns["loss"][:10], [-1.0, *columns["loss"][1:]]
+    unknown = [None, *columns["loss"][1:]]
+    for changes in (
+        {"beta": [float("nan")] * p},
+        {"beta": [None] * p},
+        {"beta": [1e999] * p},
+        {"covariance": [[float("nan")] * p] * p},
+        {"covariance": asymmetric},
+        {"covariance": indefinite},
+        {"var_residual": 0.0},
+        {"var_residual": 1e999},
+        {"var_data_set": -1.0},
+        {"var_residual": "0.1"},
+        {"var_data_set": None},
+        {"between": 20},
+        {"between": "3"},
+        {"between": -1},
+        {"data_sets": ["a"]},
+        {"data_sets": dict(list(content["data_sets"].items())[1:])},
+        {"ranges": {name: ends for name, ends in ranges.items() if name != "d"}},
+        {"ranges": ranges | {"d": ranges["d"][::-1]}},
+        {"ranges": ranges | {"d": ["5", "20"]}},
+        {"names": ["foo", *content["names"][1:]]},
+        {"domains": "medical"},
+        {"response": 3},
+        *({"records": columns | {"loss": loss}} for loss in (short, negative, unknown)),
+        {"records": columns | {"n_train": [10**30, *columns["n_train"][1:]]}},
+        {"records": {name: values[:0] for name, values in columns.items()}, "data_sets": {}},
+    ):
+        with pytest.raises(InputError, match=rf"^my\.json is damaged: {again}"):
+            law_from_json(changed(law, **changes), "my.json")
     for foreign in ("[]", "3", '{"d_mle": 9.1}', "null"):
         with pytest.raises(InputError, match=r"^law\.json is no scaling law: give the law.json of a folder"):
             law_from_json(foreign)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lightning_app.analysis.law import NotIdentified
-from lightning_app.analysis.lines import Line, Slope, fit_line, mean_curve
+from lightning_app.analysis.lines import Line, Slope, fit_line, mean_curve, parallel_slopes
 
 Array = NDArray[np.float64]
 
@@ -163,6 +163,32 @@ def test_rows_that_are_not_finite_do_not_count() -> None:
     line = fit_line(x, y, [*SET, 0, 1, 99])
     assert numbers(line.slope) == pytest.approx(numbers(of_sets().slope))
     assert (line.n, line.groups) == (35, 8)
+
+
+def test_what_x_is_called() -> None:
+    with pytest.raises(NotIdentified, match=r"^d_data is the same everywhere$"):
+        fit_line([1, 1], [1, 2], called="d_data")
+
+
+def test_parallel_slopes_as_r_has_them() -> None:
+    # d <- data.frame(x = X, y = Y, g = c("a", "a", "a", "b", "b", "b")); confint(lm(y ~ 0 + g + g:x, d))
+    # The same by a design of everything: an intercept and a slope for each.
+    curves = [(X[:3], Y[:3]), (X[3:5], Y[3:5]), (X, Y)]
+    design = np.zeros((11, 6))
+    for i, rows in enumerate((slice(0, 3), slice(3, 5), slice(5, 11))):
+        design[rows, i], design[rows, 3 + i] = 1, curves[i][0]
+    y = np.concatenate([y for _, y in curves])
+    beta, (rest,) = np.linalg.lstsq(design, y, rcond=None)[:2]
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * rest / 5)
+    for slope, value, error in zip(parallel_slopes(curves), beta[3:], errors[3:], strict=True):
+        half = stats.t.ppf(0.975, 5) * error
+        p = 2 * stats.t.sf(abs(value) / error, 5)
+        assert numbers(slope) == pytest.approx((value, value - half, value + half, 5, p))
+
+
+def test_parallel_slopes_of_two_points_each_have_no_intervals() -> None:
+    assert parallel_slopes([(X[:2], Y[:2]), (X[3:5], Y[3:5])]) == [Slope(-0.5), Slope(-0.25)]
+    assert parallel_slopes([]) == []
 
 
 def test_mean_curve_of_complete_curves_is_their_mean() -> None:

@@ -39,7 +39,10 @@ def chosen(records: pd.DataFrame) -> Usable:
         ({"test/loss": None}, "test loss is missing or not finite"),
         ({"test/loss": math.inf}, "test loss is missing or not finite"),
         ({"test/loss": math.nan}, "test loss is missing or not finite"),
-        ({"test/loss": 0.0}, "test loss is 0"),
+        ({"test/loss": 0.0}, "test loss is not above 0"),
+        ({"test/loss": -1.0}, "test loss is not above 0"),
+        ({"n_train": math.inf}, "no number of training images"),
+        ({"n_train": 1e300}, "no number of training images"),
         ({"data_ref/d_mle": None}, "no d_data"),
         ({"data_ref/d_mle": 0.0}, "no d_data"),
         ({"data_ref/d_mle": math.inf}, "no d_data"),
@@ -66,8 +69,8 @@ def test_a_record_with_several_reasons_counts_once() -> None:
 @pytest.mark.parametrize(
     ("column", "reason"),
     [
-        ("status", "not finished"),
-        ("command", "not a fit"),
+        ("status", "there is no column status"),
+        ("command", "there is no column command"),
         ("data", "no name of a data set"),
         ("n_train", "no number of training images"),
         ("test/loss", "test loss is missing or not finite"),

@@ -104,9 +104,9 @@ def test_it_is_what_python_says(forecasts: Forecasts, capsys: pytest.CaptureFixt
         else:
             assert line.startswith("For a test loss of 0.12 expect to need about ")
     assert len(found["forecasts"]) == 3
-    assert (
-        lines[3]
-        == "K_F is taken to be measured as that of the records: 224 pixels a side, 1 channel, 500 images per sample."
+    assert lines[3] == (
+        "K_F is taken to be measured as that of the records of radiology: 224 pixels a side, 1 channel, 500 images per "
+        "sample."
     )
     assert lines[4].startswith(
         f"Calibration: of 11 data sets, each forecast from the others, {calibration.sets_inside} lay"
@@ -146,7 +146,8 @@ def test_fewer_images_than_a_sample_of_the_records_are_taken_with_a_warning(
     found = forecasts("--measured", "mine.json", "--domain", "radiology", "--n", "1000")
     assert found["k_f"] == 0.05
     warning = (
-        "K_F is of all 120 images that there are, and grows with their number: that of the records is of samples of 500"
+        "K_F is of all 120 images that there are, and grows with their number: that of the records of radiology is of "
+        "samples of 500"
     )
     assert warning in capsys.readouterr().out
 
@@ -225,11 +226,20 @@ def test_the_figure_reaches_to_an_answer_far_away() -> None:
         (["--n", "500", "--measured", "mine.json", "--k-f", "1"], "--measured mine.json has d_data and K_F: leave"),
         ([*BY_HAND, "--n", "a"], "argument --n: invalid float value: 'a'; `lightning forecast --help`"),
         ([*BY_HAND, "--n", "nan"], "n=nan is out of range"),
+        ([*BY_HAND, "--n", "500", "1000.5"], r"--n 1000\.5 is no number of images: give a whole one"),
         ([*BY_HAND, "--n", "500", "--confidence", "95"], r"confidence=95\.0 is out of range"),
         ([*BY_HAND, "--n", "500", "--nn"], "unrecognized arguments: --nn"),
         ([*BY_HAND[:4], "--n", "500"], "the law differs by domain: choose one of natural, radiology"),
         ([*BY_HAND, "--n", "500", "--backbone", "vgg19"], "'vgg19' is not in the fit: choose resnet18 or vgg13"),
-        ([*BY_HAND, "--n", "9000"], "N = 9,000, where the records have 500 to 1,750; .* --extrapolate"),
+        ([*BY_HAND, "--n", "500", "1500", "--d-data", "40"], "error: far outside what was fitted: d = 40,"),
+        (
+            [*BY_HAND, "--n", "9000", "--loss", "-1"],
+            r"not answered: --n 9000 \(far outside .* N = 9,000, .*\); --loss -1 \(loss=-1\.0 is out of range",
+        ),
+        (
+            [*BY_HAND, "--n", "9000"],
+            "error: far outside what was fitted: N = 9,000, where the records have 500 to 1,750; .* --extrapolate",
+        ),
         (
             [*BY_HAND, "--n", "500", "--report", "gone"],
             "there is no report in gone: `lightning report RUNS --out gone`",
@@ -241,9 +251,15 @@ def test_the_figure_reaches_to_an_answer_far_away() -> None:
         ([*BY_HAND, "--n", "500", "--figure", "no/f.svg"], r"cannot write no/f\.svg: there is no folder"),
         ([*BY_HAND, "--n", "500", "--figure", "f.svg", "--json", "./f.svg"], r"both name \./f\.svg: give two files"),
         ([*BY_HAND, "--n", "500", "--runs", "gone"], "there is no folder gone"),
-        (["--n", "500", "--measured", "gone.json"], r"cannot read gone\.json \(No such file or directory\)"),
-        (["--n", "500", "--measured", "broken/law.json"], r"broken/law\.json is damaged"),
-        (["--n", "500", "--measured", "report/law.json"], r"report/law\.json holds no properties of images"),
+        (
+            [*BY_HAND[4:], "--n", "500", "--measured", "gone.json"],
+            r"cannot read gone\.json \(No such file or directory\)",
+        ),
+        ([*BY_HAND[4:], "--n", "500", "--measured", "broken/law.json"], r"broken/law\.json is damaged"),
+        (
+            [*BY_HAND[4:], "--n", "500", "--measured", "report/law.json"],
+            r"report/law\.json holds no properties of images",
+        ),
     ],
 )
 def test_a_mistake_costs_one_line(argv: list[str], match: str, refusal: Refusal) -> None:
@@ -259,12 +275,18 @@ def test_a_mistake_costs_one_line(argv: list[str], match: str, refusal: Refusal)
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"height": 64, "width": 64}, "of 64×64 pixels, the records of 224×224: measure with --image-size 224"),
-        ({"height": 224, "width": 200}, "of 200×224 pixels, the records of 224×224: measure with --image-size 224"),
-        ({"channels": 3}, "is of 3, the records of 1: measure with --channels 1"),
+        (
+            {"height": 64, "width": 64},
+            "has 64×64 pixels, the records of radiology have 224×224: measure with --image-size 224",
+        ),
+        (
+            {"height": 224, "width": 200},
+            "has 200×224 pixels, the records of radiology have 224×224: measure with --image-size 224",
+        ),
+        ({"channels": 3}, "has 3, the records of radiology have 1: measure with --channels 1"),
         (
             {"K_F_over_M": [{"M": 300, "K_F": 0.05, "K_F_stderr": None}, {"M": 600, "K_F": 0.06, "K_F_stderr": None}]},
-            "has it for 300, 600, the records for 500: measure with --samples 500",
+            "has it for 300, 600, the records of radiology for 500: measure with --samples 500",
         ),
         ({"d_mle": None, "missing": ["d_mle: too few images"]}, "has no d_mle: d_mle: too few images"),
         ({"K_F_over_M": None, "K_F": None, "missing": []}, "has no K_F: it could not be measured"),
@@ -274,6 +296,51 @@ def test_images_measured_otherwise_are_refused(changes: dict[str, Any], match: s
     write_measured(**changes)
     line = refusal("--measured", "mine.json", "--domain", "radiology", "--n", "1000")
     assert f"mine.json {match}" in line or match in line
+
+
+def test_images_are_compared_with_the_records_of_their_domain(
+    forecasts: Forecasts, refusal: Refusal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    natural = records()["domain"] == "natural"
+    channels, size = np.where(natural, 3, 1), np.where(natural, 32, 224)
+    write_report(channels=channels, image_size=size)
+    write_measured(channels=3, height=32, width=32)
+    assert forecasts("--measured", "mine.json", "--domain", "natural", "--n", "1000")["k_f"] == 0.05
+    capsys.readouterr()
+    wrong = "mine.json has 32×32 pixels, the records of radiology have 224×224: measure with --image-size 224"
+    assert wrong in refusal("--measured", "mine.json", "--domain", "radiology", "--n", "1000")
+    write_measured(channels=3)
+    wrong = "mine.json has 3, the records of radiology have 1: measure with --channels 1"
+    assert wrong in refusal("--measured", "mine.json", "--domain", "radiology", "--n", "1000")
+
+
+def test_questions_that_can_be_answered_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["forecast", *BY_HAND, "--n", "9000", "600", "--loss", "0.12", "0.00001", "--json", "out.json"])
+    assert stop.value.code == 2
+    said = capsys.readouterr()
+    first, second, _ = said.out.split("\n", maxsplit=2)
+    assert first.startswith("With 600 images expect")
+    assert second.startswith("For a test loss of 0.12 expect")
+    (line,) = said.err.splitlines()
+    assert re.match(
+        r"lightning: error: not answered: --n 9000 \(far outside .*\); --loss 1e-05 \(far outside .*\)$", line
+    )
+    content = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    assert [found["given"] for found in content["forecasts"]] == [600, 0.12]
+    assert list(content["refused"]) == ["--n 9000", "--loss 1e-05"]
+
+
+def test_own_runs_that_contradict_the_law_are_said_to(forecasts: Forecasts, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame({"run_id": ["a", "b"], "n_train": [500, 500], "test/loss": [0.01, 5.0]}).to_csv("own.csv", index=False)
+    (found,) = forecasts(*BY_HAND, "--n", "500", "--runs", "own.csv")["forecasts"]
+    out = capsys.readouterr().out
+    widened = rf"Intervals are widened by {found['agreement']['widen']:.1f} for that"
+    assert re.search(rf"Updated by 2 of 2 own runs\.\nOwn runs contradict the law \(p < 0\.001\): .* {widened}", out)
+    assert "\nThe calibration is of forecasts without own runs.\nCalibration: of 11 data sets" in out
+    assert found["low"] < 0.01 < 5 < found["high"]
+    assert forecasts(*BY_HAND, "--n", "500")["forecasts"][0]["agreement"] is None
+    assert "own runs" not in capsys.readouterr().out
 
 
 def test_images_measured_without_the_laws_estimator_are_refused(refusal: Refusal) -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_app.analysis.agreement import Agreement
 from lightning_app.analysis.calibration import Calibration
 from lightning_app.analysis.forecasting import Forecast
-from lightning_app.forecast.words import calibration_sentences, sentences
+from lightning_app.forecast.words import agreement_sentences, calibration_sentences, sentences
 from tests.lightning_app.analysis.made_law import made_law
 
 SHARES = {"coefficients": 0.09, "data set": 0.71, "run to run": 0.2}
@@ -71,6 +72,14 @@ def test_few_degrees_of_freedom_are_said() -> None:
 
 def test_what_is_extrapolated_is_said() -> None:
     assert said(replace(LOSS, outside=("d = 40", "K_F = 1")))[-1] == "Extrapolated: d = 40; K_F = 1."
+
+
+def test_only_a_contradiction_of_own_runs_is_said() -> None:
+    (said,) = agreement_sentences(Agreement(20.0, 4, 0.0042, 2.236))
+    assert said.startswith("Own runs contradict the law (p = 0.004): they are farther from it, or from each other, ")
+    assert "Intervals are widened by 2.2 for that; " in said
+    assert "(p < 0.001)" in next(agreement_sentences(Agreement(80.0, 4, 1e-9, 4.5)))
+    assert list(agreement_sentences(Agreement(8.0, 4, 0.01, 1.0))) == list(agreement_sentences(None)) == []
 
 
 def test_all_of_eleven_data_sets_are_worth_little() -> None:

@@ -190,7 +190,7 @@ def test_strange_records_have_a_report_that_says_what_is_not_known(
     ("options", "line"),
     [
         (["nowhere"], "there is no folder nowhere: give that of all records, or of one experiment"),
-        (["--out", "runs"], "runs holds drawn/"),
+        (["--out", "runs"], "runs holds drawn, which"),
         (["--out", "a/b"], "cannot write the report to a/b: there is no folder"),
         (["--attack", "pgd_9"], "--attack pgd_9: no record knows it; choose from fgsm_1, fgsm_2, fgsm_4, fgsm_8"),
         (["--interpolated", "0"], "--interpolated 0 is out of range: give a loss above 0, for instance 0.1"),

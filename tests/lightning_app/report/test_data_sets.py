@@ -104,6 +104,11 @@ def test_reference_samples_that_differ_are_said() -> None:
     assert said.endswith(f"of {records['data'].iloc[0]}: the mean is shown.")
 
 
+def test_properties_that_do_not_differ_are_said_once() -> None:
+    said = made(small(3).assign(**{"data_ref/K_F": 0.05})).text[0]
+    assert said.endswith("and K_F is 0.05 in all data sets.")
+
+
 def test_data_sets_without_numbers_are_named() -> None:
     records = small(3)
     records.loc[records["data"] == "SVHN", "data_ref/K_F"] = np.inf

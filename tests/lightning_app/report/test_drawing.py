@@ -98,6 +98,19 @@ def test_decimal_ticks(low: float, high: float, fewest: int) -> None:
     assert fewest <= len(seen) <= 12
 
 
+@pytest.mark.parametrize("error", [0.0, 1e-9])
+def test_one_value_leaves_an_axis_that_can_be_read(error: float) -> None:
+    axes = axes_of(log=True)
+    axes.errorbar([12.0], [0.051], [error], fmt="o")
+    decimal_ticks(axes.xaxis)
+    decimal_ticks(axes.yaxis)
+    low, high = axes.get_ylim()
+    assert 0.03 < low < 0.047 < 0.056 < high < 0.1
+    axes.figure.draw_without_rendering()
+    seen = [value for value in axes.get_yticks() if low <= value <= high]
+    assert len(seen) > 1
+
+
 @pytest.mark.parametrize("sizes", [[500], [500, 750, 1000, 1250, 1500, 1750], list(range(100, 5000, 100))])
 def test_size_ticks(sizes: list[int]) -> None:
     axes = axes_of(log=True)

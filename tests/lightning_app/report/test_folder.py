@@ -75,7 +75,10 @@ def test_link_stays_a_link() -> None:
         (lambda: _put("out/notes.md"), "out holds notes.md, which no report has written and which would be lost: name"),
         (lambda: _put("out/index.html"), "out holds index.html, which no report has written"),
         (lambda: _put("out/figures/mine.svg", report=True), "out holds figures/mine.svg, which no report has written"),
-        (lambda: _put("out/.git/config", report=True), "out holds .git/config, which no report has written"),
+        (lambda: _put("out/.git/config", report=True), "out holds .git, which no report has written"),
+        (lambda: _put("out/.notes", report=True), "out holds .notes, which no report has written"),
+        (lambda: _put("out/figures/.notes", report=True), "out holds figures/.notes, which no report has written"),
+        (lambda: Path("out/results").mkdir(parents=True), "out holds results, which no report has written"),
         (lambda: _put("out/law.json", report=True), "out holds law.json, which no report has written"),
     ],
 )
@@ -88,6 +91,15 @@ def test_what_is_not_of_a_report_is_not_touched(prepare: Callable[[], None], mes
         assert str(refused.value).startswith(message)
     assert Path("out").is_file() or there() == before
     assert litter() == []
+
+
+def test_the_working_directory_and_what_is_around_it_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out/inside").mkdir(parents=True)
+    monkeypatch.chdir("out/inside")
+    for folder in (".", "..", "../../out", str(Path.cwd())):
+        with pytest.raises(InputError, match="you are in this folder, and a report takes its place; name another"):
+            check_folder(folder)
+    check_folder("new")
 
 
 def _put(file: str, report: bool = False) -> None:

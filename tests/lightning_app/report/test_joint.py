@@ -38,8 +38,8 @@ def fixed() -> Part:
 def test_the_first_sentence_has_both_coefficients_and_the_theory(fixed: Part) -> None:
     assert fixed.text[0] == (
         "In log L = a + b (log N)/d + c log K_F, fitted to 67 runs of 8 data sets, b = −1.68 (95 % interval −2.02 to "
-        "−1.33) and c = +1.16 (95 % interval 0.828 to 1.48); the paper's bound has b = −1, which is outside the "
-        "interval, and c = 1, which is inside the interval."
+        "−1.33) and c = +1.16 (95 % interval 0.828 to 1.48, rough: 3.7 degrees of freedom); the paper's bound has "
+        "b = −1, which is outside the interval, and c = 1, which is inside the interval."
     )
 
 
@@ -51,15 +51,16 @@ def test_what_they_mean_is_worked_out(fixed: Part) -> None:
     assert f"by {fewer:.3g} (95 % interval {steeper:.3g} to {flatter:.3g}); twice as high a K_F" in fixed.text[1]
     assert f"multiplies it by {sharper:.3g} (95 % interval {low:.3g} to {high:.3g})" in fixed.text[1]
     assert "b can (p < 0.001) and c can (p < 0.001)" in fixed.text[1]
-    assert "Without log K_F the AIC is 20.7 higher, which speaks for it" in fixed.text[2]
+    assert "Without log K_F the AIC is 20.7 higher, which speaks for log K_F" in fixed.text[2]
     first, last = (f"{np.exp(LEFT_OUT[term]):.3g}" for term in ("", "d"))
-    assert "Without d the AIC is 8.78 higher, which speaks for it, and the error for a data set" in fixed.text[2]
+    assert "Without d the AIC is 8.78 higher, which speaks for d, and the error for a data set" in fixed.text[2]
     assert fixed.text[2].endswith(f"grows from a factor of {first} to {last}.")
     assert fixed.cannot == ()
 
 
 def test_coefficients_stand_beside_those_of_the_other_methods(fixed: Part) -> None:
     table = fixed.tables[0].frame.set_index("term")
+    assert table.pop("").tolist() == ["†" if 0 < df < 4 else "" for df in table["df"].fillna(0)]
     for name, (value, stderr, df, low, high, p) in CR2.items():
         row = table.T[name].tolist()
         assert row[:6] == pytest.approx([value, stderr, df, low, high, p], rel=1e-6)
@@ -110,7 +111,8 @@ def test_few_data_sets_are_warned_of() -> None:
     ("error", "words"),
     [
         (0.1, "Corrected by it (method of moments"),
-        (1.5, "That is too little to correct c by"),
+        (1.5, "Too little is real to correct c by it"),
+        (0.0, "K_F is an estimate, and its error is too small to matter"),
         (None, "The error of K_F is not known for all data sets"),
     ],
 )
@@ -122,6 +124,34 @@ def test_the_error_of_sharpness_is_spoken_of(error: float | None, words: str) ->
     assert [name for name in found.tables[0].frame["term"] if "corrected" in name] == (
         ["log K_F, corrected for the error of K_F"] if error == 0.1 else []
     )
+
+
+def test_runs_that_were_trained_differently_are_said() -> None:
+    records = fixed_records().assign(batch_size=32)
+    records["epochs"] = np.where(records["n_train"] == records["n_train"].min(), 200, 100)
+    first = part(records).cannot[0]
+    assert first.startswith("Runs are taken for alike that differ in epochs (100, 200): ")
+    nothing = make(Context(records.assign(data="OAI", image_size=[32, 64] * 33 + [32]), NOTHING))
+    assert "differ in epochs (100, 200); image size in OAI (32, 64)" in nothing.cannot[1]
+
+
+def test_networks_that_interpolate_are_fitted_alone_beside_all() -> None:
+    records = fixed_records().assign(**{"train/loss": 0.001})
+    assert not any(text.startswith("Of networks that interpolate") for text in part(records).text)
+    records.loc[records.index[::5], "train/loss"] = 0.5
+    alone = fit_scaling_law(records[records["train/loss"] < 0.1], compare=False)
+    found = part(records)
+    b, c = (alone.coefficient(name) for name in ("log N / d", "log K_F"))
+    said = found.text[1]
+    assert said.startswith(f"Of networks that interpolate alone, {len(alone.records)} runs of 8 data sets: b = ")
+    for one in (b, c):
+        numbers = f"{one.value:+.3g} (95 % interval {one.low:.3g} to {one.high:.3g}"
+        assert numbers.replace("-", "−") in said
+    table = found.tables[0].frame.set_index("term")
+    assert table.loc["log N / d, interpolating runs", "estimate"] == pytest.approx(b.value)
+    assert table.loc["log K_F, interpolating runs", "s.e."] == pytest.approx(c.stderr)
+    few = part(records.assign(**{"train/loss": np.where(records["data"] == records["data"].iloc[0], 0.001, 9.0)}))
+    assert few.text[1].startswith("Networks that interpolate allow no joint fit of their own: ")
 
 
 def of_one_domain(records: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +195,7 @@ def test_what_is_no_factor_is_said() -> None:
 def test_without_a_law_it_says_why(changes: dict[str, Any], why: str) -> None:
     found = make(Context(drawn_records(0).assign(**changes), NOTHING))
     assert (found.text, found.figures, found.tables) == ((), (), ())
-    (sentence,) = found.cannot
+    sentence = found.cannot[0]
     assert sentence.startswith("There is no joint fit: ")
     assert why in sentence
     assert sentence.endswith(". The other parts take one property at a time.")
@@ -188,11 +218,12 @@ def test_words_follow_the_numbers() -> None:
     found = make(context)
     assert "which is inside the interval, and c = 1, which is inside" in found.text[0]
     assert "b cannot be told from 0 and c cannot be told from 0" in found.text[1]
-    assert "Without log K_F the AIC is 5 lower, which speaks against it, and the error" in found.text[2]
+    assert "Without log K_F the AIC is 5 lower, which speaks against log K_F, and the error" in found.text[2]
     assert "shrinks from a factor of" in found.text[2]
     assert found.text[2].endswith("Without d the AIC is much the same (+0.5).")
 
 
 def test_the_truth_is_said_where_nothing_hides_it() -> None:
     found = part(drawn_records(0, Truth(data_set=1e-9, noise=1e-6)))
-    assert "b = −2 (95 % interval −2 to −2) and c = +1 (95 % interval 1 to 1)" in found.text[0]
+    assert "b = −2 (95 % interval −2 to −2" in found.text[0]
+    assert "c = +1 (95 % interval 1 to 1)" in found.text[0]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from lightning_app.report.context import Context
 from lightning_app.report.part import Part
@@ -53,6 +54,28 @@ def test_reasons_are_given_without_a_law_too() -> None:
     records.loc[records.index[0], "test/loss"] = np.nan
     (reason,) = rows(made(records), "left-out")
     assert reason == ["Joint fit", "not in it: test loss is missing or not finite", 1]
+
+
+def test_runs_that_cannot_be_fitted_are_in_the_first_sentence() -> None:
+    records = small()
+    records.loc[records.index[:5], "test/loss"] = [np.nan, np.nan, np.inf, -np.inf, 0.0]
+    part = made(records)
+    assert part.text[0] == (
+        "5 of 66 finished runs are not in the joint fit (test loss is missing or not finite: 4; test loss is not above "
+        "0: 1)."
+    )
+    assert rows(part, "not-measured")[0] == ["test loss", "test/loss", 62, 2, 2]
+    alone = made(small(1).assign(**{"data_ref/K_F": np.nan}))
+    assert alone.text[0] == "6 of 6 finished runs cannot be in a joint fit (no K_F: 6)."
+
+
+@pytest.mark.parametrize("column", ["status", "command"])
+def test_a_column_without_which_nothing_is_known(column: str) -> None:
+    context = Context(small(1).assign(**{column: None}), pd.DataFrame)
+    part = make(context, [])
+    assert part.text[0].startswith(f"There is no column {column}, so that no run is known to be a finished one")
+    assert context.counted == f"6 records, none known to be finished: there is no column {column}"
+    assert rows(part, "left-out") == [["Joint fit", f"not in it: there is no column {column}", 6]]
 
 
 def test_networks_that_did_not_interpolate_are_counted() -> None:

@@ -52,7 +52,7 @@ def test_the_summary_has_a_finding_and_a_gap_of_every_part() -> None:
     assert [item.text for item in summary.all("li")] == [
         "About one: Found it.",
         "About two: Found that.",
-        "About one: First gap. and 2 more",
+        "About one: First gap. (2 more)",
     ]
     (box,) = page.html.all("div", "cannot")
     assert [sentence.text for sentence in box.all("p")] == list(gaps)
@@ -90,7 +90,7 @@ def test_of_a_long_table_some_rows_are_shown_and_all_are_in_the_file() -> None:
     page = Page(text)
     assert len(cells(page, "one-table")) == len(cells(page, "two-table")) == 1 + 5
     said = [line.text for line in page.html.all("p", "files")]
-    assert said == ["5 of 1,234 rows; all of them: tables/one-table.csv", "tables/two-table.csv"]
+    assert said == ["5 of 1,234 rows; all: tables/one-table.csv", "tables/two-table.csv"]
     assert contents(text, parts, "", None)["tables/one-table.csv"].count(b"\n") == 1235
 
 
@@ -132,4 +132,17 @@ def test_wide_figures_have_a_row_of_their_own() -> None:
     wide = replace(small, name="w", title="Wide", svg=small.svg.replace('width="216pt"', 'width="648pt"'))
     assert wide.svg != small.svg
     figures = paged(replace(part("one"), figures=(small, wide))).html.all("figure")
-    assert [figure.attributes.get("class") for figure in figures] == [None, "wide"]
+    assert [figure.attributes.get("class") for figure in figures] == ["lone", "wide"]
+    three = paged(replace(part("one"), figures=(small, replace(small, name="s"), wide))).html.all("figure")
+    assert [figure.attributes.get("class") for figure in three] == ["pair", "pair", "wide"]
+
+
+def test_rows_without_a_number_are_counted_and_columns_that_say_nothing_hidden() -> None:
+    frame = pd.DataFrame({"N": [5, 5, 5, 9], "slope": [1.5, np.nan, np.nan, np.nan], "without": ["", "few", "few", ""]})
+    shown = Table("t", "T", frame, shown=3, hidden=("N",), needs="slope")
+    page = paged(replace(part("one"), tables=(shown, replace(shown, name="u", shown=None))))
+    assert cells(page, "t") == cells(page, "u") == [[("slope", True)], [("1.5", True)]]
+    assert [line.text for line in page.html.all("p", "files")] == [
+        "3 of 4 rows, 2 of them not here, as they have no number; all: tables/t.csv",
+        "3 of 4 rows have no number and are not here; all: tables/u.csv",
+    ]

@@ -137,7 +137,7 @@ def test_words_follow_the_numbers(sign: int, word: str) -> None:
     text = part_of(beside_loss_alone(drawn)).text[0]
     assert f"log test loss over d_repr {word} in natural data (" in text
     assert f"; {word} in radiology data (" in text
-    assert f"from network to network on one data set it {word} (" in text
+    assert f"; {word} from network to network on one data set (" in text
 
 
 def test_axes_say_what_they_show(part: Part) -> None:
@@ -176,7 +176,7 @@ def test_of_many_runs_means_are_drawn() -> None:
         ),
         ({"test/loss": np.nan}, 2, "Test loss over d_repr: 6 of 6 finished runs are not shown: test/loss is missing"),
         ({"test/loss": 0.0}, 2, "Test loss over d_repr: 6 of 6 finished runs are not shown: test/loss is not above 0"),
-        ({"repr/d_mle": 4.0}, 3, "from network to network on one data set: no line, x is the same everywhere."),
+        ({"repr/d_mle": 4.0}, 3, "from network to network on one data set: no line, d_repr is the same everywhere."),
         ({"data": "MNIST", "domain": "natural"}, 3, "Over d_repr, natural: no line, there is one point only."),
         ({"domain": None, "backbone": None}, 3, "Over d_repr, unknown domain: no interval, 2 points are too few"),
     ],

@@ -121,6 +121,13 @@ def test_powers_with_and_without_domain_as_a_factor() -> None:
     assert "domain as a factor +1.5 (95 % interval 1.5 to 1.5)." in found.text[1]
 
 
+def test_powers_are_lines_through_the_means_of_data_sets(part: Part) -> None:
+    logs = [np.log(values) for values in zip(*(MEDICAL | NATURAL).values(), strict=True)]
+    expected = stats.linregress(*logs)
+    row = part.tables[1].frame.iloc[0]
+    assert (row["power"], row["p"], row["df"]) == pytest.approx((expected.slope, expected.pvalue, 6))
+
+
 def test_every_attack_is_in_the_tables_the_chosen_one_first() -> None:
     frame = exact("pgd_8", "fgsm_10", "fgsm_2", "fgsm_0.5", "other")
     labels = ["FGSM, ε = 2/255", "FGSM, ε = 0.5/255", "FGSM, ε = 10/255", "PGD, ε = 8/255"]
@@ -128,6 +135,9 @@ def test_every_attack_is_in_the_tables_the_chosen_one_first() -> None:
     measures = [f"loss increase under {label}" for label in ["FGSM, ε = 2/255", "other", *labels[1:]]]
     assert list(dict.fromkeys(found.tables[0].frame["measure"])) == measures
     assert list(dict.fromkeys(found.tables[1].frame["measure"])) == measures
+    for table in found.tables:
+        assert set(table.frame["measure"].head(table.shown)) == {measures[0]}
+        assert table.title.endswith(": loss increase under FGSM, ε = 2/255, N = 1,000")
     assert [figure.name for figure in found.figures] == [
         "fgsm-2-loss-increase-over-k-f",
         "fgsm-2-loss-increase-over-k-f-per-pixel",
@@ -218,8 +228,11 @@ def test_nothing_to_show(frame: pd.DataFrame, reason: str) -> None:
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        (exact(**{"data/K_F": 0.05}), "over K_F: x is the same everywhere."),
-        (exact(**{"robust/fgsm_2/loss_increase": 0.0}), "over K_F: y is the same everywhere."),
+        (exact(**{"data/K_F": 0.05}), "over K_F: K_F (pixels in [0, 1]) is the same everywhere."),
+        (
+            exact(**{"robust/fgsm_2/loss_increase": 0.0}),
+            ": loss increase under FGSM, ε = 2/255 is the same everywhere.",
+        ),
         (exact().iloc[:1], "over K_F: 1 point is too few for a correlation."),
         (exact().query("data in ['OAI', 'SVHN']"), "over K_F: 2 points are too few for a correlation."),
     ],

@@ -78,38 +78,61 @@ def test_change_over_epochs_with_its_error_over_data_sets(epochs_part: Part) -> 
     # Over nine epochs: −9 and −4.5 in natural data; 0.9, 2.7 and 4.5 in the others. Levels: 20 and 23.
     errors = np.std([-9, -4.5], ddof=1) / 2**0.5, np.std([0.9, 2.7, 4.5], ddof=1) / 3**0.5
     finding = (
-        f"d_repr (MLE) changes by −6.75 ± {errors[0]:.2g} in natural data ({21.5 - 0.75:.3g} after epoch 1, "
-        f"{21.5 - 7.5:.3g} after epoch 10; 2 data sets), by +2.7 ± {errors[1]:.2g} in radiology data "
-        f"({21.5 + 0.3:.3g} after epoch 1, {21.5 + 3:.3g} after epoch 10; 3 data sets)"
+        f"d_repr (MLE) changes by −6.75 ± {errors[0]:.2g} in natural data ({21.5 - 0.75:.3g} after 10% of training, "
+        f"{21.5 - 7.5:.3g} after 100%; 2 data sets), by +2.7 ± {errors[1]:.2g} in radiology data "
+        f"({21.5 + 0.3:.3g} after 10% of training, {21.5 + 3:.3g} after 100%; 3 data sets)"
     )
     assert epochs_part.text[0] == f"{finding}."
     assert caption(epochs_part, "representation-over-epochs").startswith(f"{finding}. ")
     found = table(epochs_part, "representation-over-epochs").set_index("data set")
     for data, slope in SLOPES.items():
         row = found.loc[data]
-        assert (row["first epoch"], row["last epoch"], row["domain"]) == (1, 10, SETS[data])
-        assert row["epoch of the highest"] == (1 if slope < 0 else 10)
+        assert (row["first share"], row["last share"], row["domain"]) == (0.1, 1, SETS[data])
+        assert row["share of the highest"] == (0.1 if slope < 0 else 1)
         assert [row["d_repr then"], row["d_repr at the end"]] == pytest.approx([21.5 + slope, 21.5 + 10 * slope])
 
 
 def test_axes_say_what_they_show(epochs_part: Part) -> None:
     (figure,) = epochs_part.figures
     written = set(re.findall(r"<!-- (.*?) -->", figure.svg))
-    assert {"epochs of training", "d_repr, MLE (degrees of freedom)", "natural", "radiology"} <= written
+    assert {
+        "share of training (epoch / last epoch of the run)",
+        "d_repr, MLE (degrees of freedom)",
+        "natural",
+        "radiology",
+    } <= written
     assert figure.pdf.startswith(b"%PDF")
     assert any("RepresentationDimension --trainer.callbacks.layers profile" in why for why in epochs_part.cannot)
 
 
-def test_runs_of_other_lengths_bend_no_mean() -> None:
+def test_runs_of_other_lengths_count_by_their_share_of_training() -> None:
     frame = records({"OAI": "radiology"})
-    long = logged(frame, 10, **SLOPES)
-    short = logged(frame[:1].assign(run_id="short"), 3, **SLOPES).assign(**{"repr/d_mle": 1000.0})
-    everything = pd.concat([frame, frame[:1].assign(run_id="short")], ignore_index=True)
-    part = part_of(everything, pd.concat([long, short], ignore_index=True))
-    alone = part_of(frame, long)
-    assert part.text[0] == alone.text[0]
-    assert "d_repr over epochs: runs left out, longer or shorter than most on the same data set: 1." in part.cannot
-    pd.testing.assert_frame_equal(table(part, "representation-over-epochs"), table(alone, "representation-over-epochs"))
+    small = frame["n_train"] == 50
+    # 20 + 0.1 · epoch of 10, and 20 + 0.05 · epoch of 20: at equal shares they are equal.
+    curves = pd.concat([logged(frame[small], 10, OAI=0.1), logged(frame[~small], 20, OAI=0.05)], ignore_index=True)
+    part = part_of(frame, curves)
+    (row,) = table(part, "representation-over-epochs").to_dict("records")
+    assert (row["first share"], row["d_repr then"]) == (0.1, pytest.approx(21.5 + 0.1))
+    assert (row["last share"], row["d_repr at the end"]) == (1, pytest.approx(21.5 + 1))
+    assert "4 runs of 10 to 20 epochs" in caption(part, "representation-over-epochs")
+
+
+def test_no_mean_jumps_where_a_run_begins() -> None:
+    frame = records({"OAI": "radiology"})
+    curves = logged(frame, 10, **SLOPES)
+    late = (curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] < 4)
+    curves["repr/d_mle"] += 1000 * (curves["run_id"] == frame["run_id"][0])
+    (row,) = table(part_of(frame, curves[~late]), "representation-over-epochs").to_dict("records")
+    assert row["first share"] == 0.5
+    assert row["d_repr at the end"] - row["d_repr then"] == pytest.approx(0.1 * 5, rel=1e-3)
+
+
+def test_runs_that_logged_it_once_are_counted() -> None:
+    frame = records({"OAI": "radiology"})
+    curves = logged(frame, 10, **SLOPES)
+    once = (curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] != 9)
+    part = part_of(frame, curves[~once])
+    assert "d_repr over epochs: runs left out, which logged it after one epoch only: 1." in part.cannot
 
 
 def test_epochs_between_those_that_were_measured_are_interpolated() -> None:
@@ -120,8 +143,8 @@ def test_epochs_between_those_that_were_measured_are_interpolated() -> None:
     )
     (row,) = table(part_of(frame, mixed), "representation-over-epochs").to_dict("records")
     # The second network is known from epoch 5 on; before that there is no mean over both.
-    assert (row["first epoch"], row["d_repr then"]) == (5, pytest.approx(21.5 + 0.1 * 5))
-    assert (row["last epoch"], row["d_repr at the end"]) == (10, pytest.approx(21.5 + 0.1 * 10))
+    assert (row["first share"], row["d_repr then"]) == (0.5, pytest.approx(21.5 + 0.1 * 5))
+    assert (row["last share"], row["d_repr at the end"]) == (1, pytest.approx(21.5 + 0.1 * 10))
 
 
 HIGHEST = {"MNIST": 1, "SVHN": 2, "OAI": 0, "DBC": 1, "MURA": 0}
@@ -213,7 +236,7 @@ def test_how_profiles_form() -> None:
         (records().assign(status="failed"), NONE, [], "No run of `fit` has finished."),
         (records()[:0], NONE, [], "No run of `fit` has finished."),
         (records(), NONE, [], "d_repr over epochs: no finished run has logged any. The callback"),
-        (records(), logged(records(), 1, **SLOPES), [], "d_repr over epochs: it was logged after one epoch only, 1."),
+        (records(), logged(records(), 1, **SLOPES), [], "d_repr over epochs: no run has logged it twice."),
         (records(), logged(records().assign(run_id="other"), 3, **SLOPES), [], "no finished run has logged any"),
         (records(), logged(records(), 3, **SLOPES).assign(**{"repr/d_mle": np.nan}), [], "no finished run has logged"),
         (
@@ -240,12 +263,13 @@ def test_why_there_are_no_epochs_is_said() -> None:
     assert part.cannot[0] == "d_repr over epochs: The table holds no epochs."
 
 
-def test_data_sets_that_share_no_epoch_have_no_mean() -> None:
+def test_data_sets_that_share_no_part_of_training_have_no_mean() -> None:
     frame = records({"OAI": "radiology", "DBC": "radiology"})
     curves = logged(frame, 9, **SLOPES)
     early = curves["run_id"].isin(frame.loc[frame["data"] == "OAI", "run_id"])
-    part = part_of(frame, curves[early & (curves["epoch"] < 4) | ~early & (curves["epoch"] > 4)])
-    assert "d_repr over epochs: no two epochs are common to all radiology data sets." in part.cannot
+    curves["repr/d_mle"] = curves["repr/d_mle"].where(early == (curves["epoch"] < 4))
+    part = part_of(frame, curves)
+    assert "d_repr over epochs: no share of training is common to all radiology data sets." in part.cannot
     assert names(part) == ["representation-over-epochs"]
     assert part.text == ()
 
