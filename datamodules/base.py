@@ -14,8 +14,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.batches import EvalBatches, TrainBatches
 from datamodules.class_names import names_of_task
-from datamodules.images import Batches, ImageSet, resize, set_channels
+from datamodules.images import ImageSet, resize, set_channels
 from datamodules.levels import by_maximum
 from datamodules.preparation.prepare import obtained, prepare, read_summary
 from datamodules.preparation.recipe import Protocol, Recipe
@@ -89,6 +90,8 @@ class TableDataModule(LightningDataModule):
         channels: keep, 1 (grey) or 3 (colour).
         antialias: Average over source pixels when shrinking.
         batch_size: Training images per step and process; default as in the paper for the backbone.
+        global_batch: Whether batch_size counts the images of a step on all processes together, so that a run trains
+            alike on any number of them.
         split_seed: Seed of validation, test and reference sets.
         subset_seed: Seed of the order that training subsets are cut from.
         pair_seed: Seed of the class pairs.
@@ -129,6 +132,7 @@ class TableDataModule(LightningDataModule):
     channels: Literal["keep", 1, 3] = "keep"
     antialias: bool = True
     batch_size: int | None = None
+    global_batch: bool = False
     split_seed: int = 0
     subset_seed: int = 0
     pair_seed: int = 0
@@ -294,12 +298,26 @@ class TableDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Shuffled batches of the training subset."""
-        return self._loader(self.train_set, self.batch_size or _DEFAULT_BATCH, shuffle=True)
+        processes, process = self._place()
+        size = self.batch_size or _DEFAULT_BATCH
+        batches = TrainBatches(
+            self.train_set,
+            size if self.global_batch else size * processes,
+            seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),  # what seed_everything was given
+            processes=processes,
+            process=process,
+        )
+        if self.global_batch and len(batches) != len(TrainBatches(self.train_set, size)):
+            raise InputError(
+                f"global_batch: steps of batch_size={size} images cannot be shared out among {processes} processes, "
+                f"each of which needs two: choose at least {4 * processes}"
+            )
+        return _loader(self.train_set, batches)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]] | list[DataLoader[dict[str, Tensor]]]:
         """Batches of the validation images; none where there are none."""
         if len(self.val_set):
-            return self._loader(self.val_set, _EVAL_BATCH, shuffle=False)
+            return self._in_order(self.val_set)
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.VALIDATING:
             raise InputError("n_val=0 leaves no images to validate on: choose more")
         return []
@@ -308,7 +326,7 @@ class TableDataModule(LightningDataModule):
         """Batches of the test images."""
         if not len(self.test_set):
             raise InputError("n_test=0 leaves no images to test on: choose more")
-        return self._loader(self.test_set, _EVAL_BATCH, shuffle=False)
+        return self._in_order(self.test_set)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Batches of the test images."""
@@ -371,15 +389,15 @@ class TableDataModule(LightningDataModule):
         labels, groups = plan.labels[rows], table.groups[rows]
         return ImageSet(images, torch.from_numpy(labels), torch.from_numpy(rows), torch.from_numpy(groups))
 
-    def _loader(self, images: ImageSet, batch_size: int, *, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
-        trainer = self.trainer
-        sampler = Batches(
-            images,
-            batch_size,
-            shuffle=shuffle,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),  # what seed_everything was given
-            processes=trainer.world_size if trainer else 1,
-            process=trainer.global_rank if trainer else 0,
-        )
-        # The sampler hands out whole batches; its own generator keeps the loader off the global one.
-        return DataLoader(images, batch_size=None, sampler=sampler, generator=torch.Generator())
+    def _in_order(self, images: ImageSet) -> DataLoader[dict[str, Tensor]]:
+        processes, process = self._place()
+        return _loader(images, EvalBatches(images, _EVAL_BATCH, processes=processes, process=process))
+
+    def _place(self) -> tuple[int, int]:
+        """How many processes there are, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def _loader(images: ImageSet, batches: TrainBatches | EvalBatches) -> DataLoader[dict[str, Tensor]]:
+    # The sampler hands out whole batches; its own generator keeps the loader off the global one.
+    return DataLoader(images, batch_size=None, sampler=batches, generator=torch.Generator())

@@ -1,15 +1,14 @@
 """Images in memory, ready to be measured or fetched a batch at a time."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset
 
 PADDING = -1
 _RESIZE_CHUNK = 64  # images held as floats at a time
@@ -50,48 +49,6 @@ class ImageSet(Dataset[dict[str, Tensor]]):
         digest.update(self.images.contiguous().numpy().tobytes())
         digest.update(self.labels.contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-class Batches(DistributedSampler[ImageSet]):
-    """Indices of whole batches for one process, the same for a given seed and epoch on every machine.
-
-    Batches of a process differ by at most one image in size. In training none has a single image, for which batch
-    normalisation would fail (with batches of two, one may have three for that). Every process gets equally many
-    batches: training repeats a few images to fill them up, evaluation marks the filling with :data:`PADDING`.
-
-    Args:
-        images: The images to draw from.
-        batch_size: Largest batch, per process.
-        shuffle: A new order every epoch (training), or the order as it is (evaluation).
-        seed: Seed of the orders.
-        processes: Number of processes.
-        process: Which of them this is.
-    """
-
-    def __init__(
-        self, images: ImageSet, batch_size: int, *, shuffle: bool, seed: int = 0, processes: int = 1, process: int = 0
-    ) -> None:
-        # DistributedSampler adds the epoch to its seed: spread seeds, lest seed 0 in epoch 1 be seed 1 in epoch 0.
-        spread = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        super().__init__(images, num_replicas=processes, rank=process, shuffle=shuffle, seed=spread)
-        self.batch_size = batch_size
-
-    def __iter__(self) -> Iterator[list[int]]:  # type: ignore[override]  # lists of indices, not indices
-        """Batches of indices of this process in this epoch.
-
-        A generator on purpose: it reads the epoch at the first batch. In a run that is continued, Lightning
-        creates the iterator before it sets the epoch.
-        """
-        own = torch.tensor(list(super().__iter__()))
-        if not self.shuffle:
-            position = torch.arange(len(own)) * self.num_replicas + self.rank
-            own[position >= len(self.dataset)] = PADDING  # type: ignore[arg-type]  # an ImageSet has a length
-        yield from (batch.tolist() for batch in own.tensor_split(len(self)))
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        batches = -(-self.num_samples // self.batch_size)
-        return max(1, min(batches, self.num_samples // 2)) if self.shuffle else batches
 
 
 def resize(images: Tensor, side: int, *, antialias: bool) -> Tensor:

@@ -285,6 +285,10 @@ class TakenOver(InputError):  # noqa: N818  # the error is not this process's
     """Another process took this one for dead, and goes on with its run."""
 
 
+class LostProcess(InputError):  # noqa: N818  # the error is not this process's
+    """One of the processes that train together is gone."""
+
+
 class _Recorded:
     """Around a run: its lease and folder before, its record after, its loggers closed in any case."""
 
@@ -328,6 +332,10 @@ class _Recorded:
         if isinstance(error, SystemExit) and self.trainer.interrupted:
             # Lightning turns Ctrl-C, and that of a lost lease, into an exit with code 1.
             raise self._taken_over() if self.lease is not None and self.lease.lost else KeyboardInterrupt from error
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            raise LostProcess(
+                "another process of this run has ended: the same command continues after the last finished epoch"
+            ) from error
 
     def _take_lease(self) -> Lease:
         try:

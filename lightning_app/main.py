@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 _GOES_ON = ": the same command goes on where it was"
 
@@ -137,7 +137,7 @@ def main(args: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         hint = ours.stopped if ours else ": the same command continues after the last finished epoch"
-        print(f"stopped{hint}", file=sys.stderr)
+        _say(f"stopped{hint}")
         sys.exit(130)
 
 
@@ -165,6 +165,11 @@ def _refuse_shadowed_packages() -> None:
             )
 
 
-def _fail(message: str) -> None:
-    print(f"lightning: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str) -> NoReturn:
+    _say(f"lightning: error: {' '.join(message.split())}")
     sys.exit(2)
+
+
+def _say(line: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes on a machine, one speaks
+        print(line, file=sys.stderr)

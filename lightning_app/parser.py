@@ -58,8 +58,11 @@ def _explain(message: str, options: list[str]) -> str:
     unknown = _first(r"does not accept option '([^']+)'", message) or _first(r"Option '([^']+)' is not", message)
     unknown = unknown or _first(r"[Uu]nrecognized arguments: (?:--)?([\w.]+)", message)
     if unknown:
-        known = options + [name for kind in own_classes().values() for name in inspect.signature(kind).parameters]
-        return f"{place}there is no option {unknown!r}{_hint(unknown, known)}"
+        owned = {name: list(inspect.signature(kind).parameters) for name, kind in own_classes().items()}
+        owners = [name for name, parameters in owned.items() if unknown in parameters]
+        if owners:
+            return f"{place}there is no option {unknown!r} here: it is one of {' and '.join(owners)}"
+        return f"{place}there is no option {unknown!r}{_hint(unknown, options + sum(owned.values(), []))}"
     name = _first(r"Expected a dot import path string: (\S+)", message)
     if name:
         return f"{place}there is no class {name!r}{_hint(name.rsplit('.')[-1], list(own_classes()))}"

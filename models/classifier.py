@@ -143,7 +143,7 @@ class ImageClassifier(LightningModule):
         self.backbone.check_layers(layers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch, in nats; of the attacked batch in adversarial training."""
+        """Mean cross-entropy of the step, in nats; of the attacked images in adversarial training."""
         images = batch["image"]
         if self.adversarial_training.attack is not None:
             seeds = self._image_seeds(batch["index"])
@@ -151,7 +151,7 @@ class ImageClassifier(LightningModule):
         logits = self(images)
         losses = F.cross_entropy(logits.float(), batch["label"], reduction="none")
         self._score("train", logits, losses, batch["label"])
-        return losses.mean()
+        return _mean_over_processes(losses)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds the batch to ``val/loss`` and ``val/acc``."""
@@ -232,3 +232,12 @@ class ImageClassifier(LightningModule):
             score = cast(MeanMetric, self.scores[name])
             score.update(values)
             self.log(name, score, on_step=False, on_epoch=True)
+
+
+def _mean_over_processes(losses: Tensor) -> Tensor:
+    """What this process adds to the mean over the step's images: DDP averages it, whatever the shares are."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return losses.mean()
+    n = torch.tensor(len(losses), device=losses.device)
+    torch.distributed.all_reduce(n)
+    return losses.sum() * torch.distributed.get_world_size() / n

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.attack_probe import AttackProbe
 from callbacks.probe import Readings
-from datamodules.images import Batches
+from datamodules.batches import EvalBatches
 from lightning_app.attack.images import Target
 from lightning_app.attack.saved import Saved
 from lightning_app.cli import mistakes_in_one_line
@@ -106,7 +106,7 @@ class _Shown(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """One image at a time."""
-        order = Batches(self.test_set, 1, shuffle=False)
+        order = EvalBatches(self.test_set, 1)
         return DataLoader(self.test_set, batch_size=None, sampler=order, generator=torch.Generator())
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
-"""Images in memory: fingerprints, batches over processes, resampling against a closed form, channels."""
+"""Images in memory: fingerprints, resampling against a closed form, channels."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,27 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from datamodules.images import PADDING, Batches, ImageSet, resize, set_channels
+from datamodules.images import PADDING, ImageSet, resize, set_channels
 
 
 def _set(n: int, side: int = 2) -> ImageSet:
     rng = np.random.default_rng(n)
     images = torch.from_numpy(rng.integers(0, 256, (n, 1, side, side), dtype=np.uint8))
     return ImageSet(images, torch.arange(n) % 2, torch.arange(n) * 10, torch.arange(n) // 3)
-
-
-def _batches(n: int, batch_size: int, processes: int, *, shuffle: bool, seed: int = 0, epoch: int = 0) -> list[Batches]:
-    samplers = [
-        Batches(_set(n), batch_size, shuffle=shuffle, seed=seed, processes=processes, process=process)
-        for process in range(processes)
-    ]
-    for sampler in samplers:
-        sampler.set_epoch(epoch)
-    return samplers
-
-
-def _order(seed: int, epoch: int, processes: int = 1) -> list[list[list[int]]]:
-    return [list(batches) for batches in _batches(53, 8, processes, shuffle=True, seed=seed, epoch=epoch)]
 
 
 def test_a_list_of_indices_is_a_whole_batch() -> None:
@@ -65,56 +50,6 @@ def test_fingerprints_are_equal_for_equal_content_only() -> None:
     same = replace(original, images=strided, rows=original.rows + 1, groups=original.groups + 1)
     assert not same.images.is_contiguous()
     assert same.fingerprint == _set(6).fingerprint == original.fingerprint
-
-
-@pytest.mark.parametrize("n", [1, 37, 503, 750])
-@pytest.mark.parametrize("processes", [1, 2, 3])
-@pytest.mark.parametrize("batch_size", [40, 100])
-def test_evaluation_sees_every_image_once_on_any_number_of_processes(n: int, processes: int, batch_size: int) -> None:
-    samplers = _batches(n, batch_size, processes, shuffle=False)
-    seen = [list(sampler) for sampler in samplers]
-    counted = [i for batches in seen for batch in batches for i in batch if i != PADDING]
-    assert sorted(counted) == list(range(n))
-    assert {len(batches) for batches in seen} == {len(sampler) for sampler in samplers}
-    assert len({len(sampler) for sampler in samplers}) == 1
-    assert len(samplers[0]) == math.ceil(math.ceil(n / processes) / batch_size)
-    assert {len(batch) for batches in seen for batch in batches} <= set(range(1, batch_size + 1))
-
-
-@pytest.mark.parametrize("n", [37, 503, 750])
-@pytest.mark.parametrize("processes", [1, 2, 3])
-@pytest.mark.parametrize("batch_size", [6, 40])
-def test_training_batches_are_equally_many_and_differ_by_at_most_one_image(
-    n: int, processes: int, batch_size: int
-) -> None:
-    samplers = _batches(n, batch_size, processes, shuffle=True)
-    seen = [list(sampler) for sampler in samplers]
-    sizes = [len(batch) for batches in seen for batch in batches]
-    assert max(sizes) <= batch_size
-    assert max(sizes) - min(sizes) <= 1
-    assert {len(batches) for batches in seen} == {len(samplers[0])}
-    drawn = [i for batches in seen for batch in batches for i in batch]
-    assert set(drawn) == set(range(n))
-    assert len(drawn) == math.ceil(n / processes) * processes
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_order_is_that_of_its_seed_and_epoch(processes: int) -> None:
-    assert _order(0, 0, processes) == _order(0, 0, processes)
-    orders = [_order(0, 0, processes), _order(0, 1, processes), _order(5, 0, processes)]
-    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
-
-
-def test_an_iterator_made_before_its_epoch_is_set_follows_that_epoch() -> None:
-    (batches,) = _batches(53, 8, 1, shuffle=True)
-    iterator = iter(batches)
-    batches.set_epoch(1)
-    assert [list(iterator)] == _order(0, 1)
-
-
-def test_evaluation_keeps_the_order_of_the_images() -> None:
-    (batches,) = _batches(53, 8, 1, shuffle=False, seed=3, epoch=2)
-    assert [i for batch in batches for i in batch] == list(range(53))
 
 
 def _bilinear(source: int, side: int, *, antialias: bool) -> NDArray[np.float64]:
