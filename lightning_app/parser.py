@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -62,7 +63,7 @@ def _explain(message: str, options: list[str]) -> str:
         owners = [name for name, parameters in owned.items() if unknown in parameters]
         if owners:
             return f"{place}there is no option {unknown!r} here: it is one of {' and '.join(owners)}"
-        return f"{place}there is no option {unknown!r}{_hint(unknown, options + sum(owned.values(), []))}"
+        return f"{place}there is no option {unknown!r}{_hint(unknown, [*options, *chain(*owned.values())])}"
     name = _first(r"Expected a dot import path string: (\S+)", message)
     if name:
         return f"{place}there is no class {name!r}{_hint(name.rsplit('.')[-1], list(own_classes()))}"

@@ -60,9 +60,9 @@ def test_an_epoch_of_one_image() -> None:
 
 
 def test_too_few_images_for_so_many_processes() -> None:
-    with pytest.raises(InputError, match="5 training images are too few for 3 processes.*raise n_train"):
+    with pytest.raises(InputError, match=r"5 training images are too few for 3 processes.*raise n_train"):
         TrainBatches(_set(5), 40, processes=3)
-    with pytest.raises(InputError, match="4 images per step are too few for 3 processes.*batch_size"):
+    with pytest.raises(InputError, match=r"4 images per step are too few for 3 processes.*batch_size"):
         TrainBatches(_set(50), 4, processes=3)
 
 

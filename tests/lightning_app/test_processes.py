@@ -1,4 +1,4 @@
-"""`lightning fit` on several processes and several nodes: the numbers of one process, and what goes wrong in one line."""
+"""`lightning fit` on several processes and nodes: the numbers of one process, and one line for what goes wrong."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,8 @@ def _started(*argv: str) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.communicate()
 
 

@@ -95,7 +95,7 @@ def test_the_result_is_the_written_formula(seed: int) -> None:
     between = rng.normal(size=(7, 2))[groups]
     n = len(groups)
     x = np.column_stack([np.ones(n), 100 * rng.normal(size=n) + 3, between, rng.random(n) < 0.4, groups == 3])
-    # Not larger: what is written loses digits with the square of the variances' ratio, on some processors at 10 already.
+    # Not 10: what is written loses digits with the square of the variances' ratio, on some processors too many.
     y = rng.normal(size=n) + [0, 1, 4][seed % 3] * rng.normal(size=7)[groups]
     fit = fit_random_intercept(x, y, groups, list("abcdef"))
     covariance, df = _dense(fit)
