@@ -1,12 +1,23 @@
 """How small a change fools the network: accuracy and loss under attack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from callbacks.attack_probe import AttackProbe, Batch, passes_at
+from callbacks.attack_probe import AttackProbe, Batch, deciding, passes_at
 from callbacks.probe import Readings, Subject, readings
-from metrics import Attack, AttackName, Norm, Outcomes, Precision, attacked_outcomes, check_eps, outcomes, robustness
+from metrics import (
+    Attack,
+    AttackName,
+    InputError,
+    Norm,
+    Outcomes,
+    Precision,
+    attacked_outcomes,
+    check_eps,
+    outcomes,
+    robustness,
+)
 
 
 class AdversarialRobustness(AttackProbe):
@@ -32,7 +43,7 @@ class AdversarialRobustness(AttackProbe):
         batch_size: Images per forward pass.
         precision: Of the gradients that attacks follow: float32, bf16, or auto, which is bf16 where the hardware
             multiplies it. What counts as fooled, and the losses, are computed in float32 in any case.
-        every_n_epochs: Measure after every so many epochs.
+        every_n_epochs: Measure after every so many epochs; null about twenty times in a run, and after the last.
 
     Raises:
         InputError: Unknown attack, a number out of range, or more images than there are.
@@ -51,13 +62,16 @@ class AdversarialRobustness(AttackProbe):
         seed: int = 0,
         batch_size: int = 100,
         precision: Precision = "auto",
-        every_n_epochs: int = 1,
+        every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(n_images, seed, batch_size, precision, every_n_epochs)
-        self.attacks = tuple(Attack(name, norm, steps, step_size, restarts) for name in attacks)
-        for radius in eps:
+        self.attacks = tuple(Attack(name, norm, steps, step_size, restarts) for name in dict.fromkeys(attacks))
+        self.eps = tuple(dict.fromkeys(eps))
+        for radius in self.eps:
             check_eps(radius, norm)
-        self.eps = tuple(eps)
+        names = [f"{radius:g}" for radius in self.eps]
+        if len(set(names)) < len(names):
+            raise InputError(f"eps={list(self.eps)} agree in the six digits that names have: leave out what is alike")
         self.with_loss = with_loss
 
     def measure(self, subject: Subject) -> Readings:
@@ -77,6 +91,15 @@ class AdversarialRobustness(AttackProbe):
             if self.with_loss:
                 found |= readings(f"robust/{name}/loss_increase", result.loss_increase)
         return found
+
+    def logs(self) -> Mapping[str, object]:
+        """Names of the unattacked images, and of every attack at every ε."""
+        named = {
+            f"robust/{attack.label}_{eps:g}": (deciding(attack), eps) for attack in self.attacks for eps in self.eps
+        }
+        return {"robust/clean": self.chosen} | {
+            name: (attacked, self.precision, self.with_loss, self.chosen) for name, attacked in named.items()
+        }
 
     def passes(self, n_train: int, n_evaluation: int) -> float:
         """A gradient with respect to the image costs two passes, each set of outcomes one."""

@@ -168,7 +168,7 @@ def _measured(trainer: Trainer) -> Iterator[tuple[Attack, dict[float, tuple[floa
     for probe in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
         if not isinstance(probe, AdversarialRobustness) or not probe.readings:
             continue
-        if trainer.state.fn == TrainerFn.FITTING and trainer.current_epoch % probe.every_n_epochs:
+        if trainer.state.fn == TrainerFn.FITTING and not probe.is_due(trainer.current_epoch, trainer.max_epochs):
             continue  # what it knows is of an earlier epoch
         for attack in probe.attacks:
             names = {0.0: "clean"} | {float(eps): f"{attack.label}_{eps:g}" for eps in probe.eps}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from callbacks.probe import Images, Probe, Prospect, Subject
-from metrics import Attack, Frozen, InputError, Precision, computes_in_bf16, frozen_copy, require_at_least
+from metrics import Attack, Frozen, InputError, Precision, computes_in_bf16, frozen_copy, require_at_least, seed_of
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class AttackProbe(Probe):
         batch_size: Images per forward pass.
         precision: Of the gradients that attacks follow: float32, bf16, or auto, which is bf16 where the hardware
             multiplies it. What counts as fooled, and the losses, are computed in float32 in any case.
-        every_n_epochs: Measure after every so many epochs.
+        every_n_epochs: Measure after every so many epochs; null about twenty times in a run, and after the last.
 
     Raises:
         InputError: A number out of range, or more images than there are.
     """
 
     def __init__(
-        self, n_images: int | None, seed: int, batch_size: int, precision: Precision, every_n_epochs: int
+        self, n_images: int | None, seed: int, batch_size: int, precision: Precision, every_n_epochs: int | None
     ) -> None:
         super().__init__(every_n_epochs)
         require_at_least(0, seed=seed)
@@ -90,10 +90,15 @@ class AttackProbe(Probe):
             if not made:
                 bf16 = computes_in_bf16(self.precision, pixels.device)
                 made.append(frozen_copy(judge, pixels, bf16=bf16))
-            seeds = [_image_seed(self.seed, int(chosen.positions[i])) for i in positions]
+            seeds = [seed_of(self.seed, int(chosen.positions[i])) for i in positions]
             return compute(Batch(judge, made[0], pixels, labels, seeds))
 
         return subject.map_images(chosen, attacked, self.batch_size)
+
+    @property
+    def chosen(self) -> tuple[int | None, int]:
+        """What decides which images are attacked, and from which seeds."""
+        return self.n_images, self.seed
 
     def n_attacked(self, n_evaluation: int) -> int:
         """How many images are attacked, of so many."""
@@ -130,6 +135,6 @@ def passes_at(attack: Attack) -> int:
     return attack.restarts * (2 * attack.steps + 1) + auto
 
 
-def _image_seed(seed: int, position: int) -> int:
-    """A seed for one image that depends on nothing else."""
-    return int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
+def deciding(attack: Attack) -> object:
+    """What of an attack decides what it finds: FGSM has no steps."""
+    return attack.label if attack.name == "fgsm" else attack

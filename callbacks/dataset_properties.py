@@ -1,6 +1,6 @@
 """d_data and K_F of the images that a network is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from callbacks.kept import measured_once
@@ -77,6 +77,11 @@ class DatasetProperties(Probe):
     def prepare(self, subject: Subject) -> None:
         """Measures before training starts, so that unfit data stops a run early."""
         self.measure(subject)
+
+    def logs(self) -> Mapping[str, object]:
+        """Names of both sets' properties."""
+        shared = self.estimators, self.k, self.trials, self.seed
+        return {"data/": (shared, self.max_samples), "data_ref/": (shared, self.reference_samples)}
 
     def measure(self, subject: Subject) -> Readings:
         """Properties of the training subset and of the reference sample."""

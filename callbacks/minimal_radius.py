@@ -1,11 +1,12 @@
 """How small a change fools the network: the minimal radius of every image."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from callbacks.attack_probe import AttackProbe, Batch, Part
+from callbacks.attack_probe import AttackProbe, Batch, Part, deciding
 from callbacks.probe import Readings, Subject, readings
 from metrics import (
     Attack,
@@ -52,7 +53,7 @@ class MinimalRadius(AttackProbe):
         batch_size: Images per forward pass.
         precision: Of the gradients that attacks follow: float32, bf16, or auto, which is bf16 where the hardware
             multiplies it. What counts as fooled is computed in float32 in any case.
-        every_n_epochs: Measure after every so many epochs.
+        every_n_epochs: Measure after every so many epochs; null about twenty times in a run, and after the last.
 
     Raises:
         InputError: Unknown attack, a number out of range, or more images than there are.
@@ -69,7 +70,7 @@ class MinimalRadius(AttackProbe):
         seed: int = 0,
         batch_size: int = 100,
         precision: Precision = "auto",
-        every_n_epochs: int = 1,
+        every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(n_images, seed, batch_size, precision, every_n_epochs)
         if attack not in ("fgsm", "pgd"):
@@ -77,18 +78,25 @@ class MinimalRadius(AttackProbe):
         self.attack = Attack(attack, norm, steps, restarts=restarts)
         self.certify = certify
 
+    def logs(self) -> Mapping[str, object]:
+        """Names of the radii, of one norm."""
+        found: dict[str, object] = {
+            f"robust/radius{self._suffix}": (deciding(self.attack), self.precision, self.chosen),
+            "robust/radius_K_F": self.chosen,
+        }
+        return found | ({"robust/radius_certified": self.chosen} if self.certify else {})
+
     def measure(self, subject: Subject) -> Readings:
         """Radii of the same images, and K_F's bound on them."""
         rows = self.map_batches(subject, self._radii)
         images = subject.evaluation_set
         attacked = Part(images, self._positions(images))
         largest = largest_radius(attacked.images.shape[1:], self.attack.norm)
-        suffix = "" if self.attack.norm == "linf" else f"_{self.attack.norm}"
-        name = f"robust/radius{suffix}"
+        name = f"robust/radius{self._suffix}"
         radii = rows["radius"].clamp_max(largest)
         found = readings(name, median_estimate(radii)) | readings(f"{name}_mean", mean_estimate(radii))
         found |= {f"{name}_q{percent}": float(radii.quantile(percent / 100)) for percent in (25, 75)}
-        found[f"robust/unfooled{suffix}"] = float(rows["radius"].isinf().double().mean())
+        found[f"robust/unfooled{self._suffix}"] = float(rows["radius"].isinf().double().mean())
         if "certified" in rows:
             found |= readings("robust/radius_certified", median_estimate(rows["certified"].clamp_max(255)))
         elif self.certify:
@@ -107,6 +115,10 @@ class MinimalRadius(AttackProbe):
         if self.certify:
             each += _BOUNDS
         return float(self.n_attacked(n_evaluation) * each)
+
+    @property
+    def _suffix(self) -> str:
+        return "" if self.attack.norm == "linf" else f"_{self.attack.norm}"
 
     def _radii(self, batch: Batch) -> dict[str, Tensor]:
         rows = {

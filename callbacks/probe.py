@@ -17,6 +17,8 @@ from metrics import Estimate, InputError, eval_mode, neighbors_needed, require_a
 
 Readings = dict[str, float]
 
+_TIMES = 20  # in a run, where nobody says how often
+
 
 class Images(Protocol):
     """Labelled 8-bit images in memory."""
@@ -185,13 +187,14 @@ class Probe(Callback):
     bit for bit, as a run without.
 
     Args:
-        every_n_epochs: Measure after every so many epochs of training.
+        every_n_epochs: Measure after every so many epochs of training; null measures about twenty times, in a run of E
+            epochs after every ⌈E / 20⌉ of them and after the last.
 
     Raises:
         InputError: every_n_epochs below 1.
     """
 
-    def __init__(self, every_n_epochs: int = 1) -> None:
+    def __init__(self, every_n_epochs: int | None = 1) -> None:
         super().__init__()
         require_at_least(1, every_n_epochs=every_n_epochs)
         self.every_n_epochs = every_n_epochs
@@ -214,6 +217,21 @@ class Probe(Callback):
     def measure(self, subject: Subject) -> Readings:
         """Measure once; return what to log. Called on every process, must return the same on each."""
 
+    def logs(self) -> Mapping[str, object]:
+        """For every name that it logs, or what several begin with: all that decides the number."""
+        return {}
+
+    def is_due(self, done: int, epochs: int | None) -> bool:
+        """Whether to measure after so many epochs of training.
+
+        Args:
+            done: Epochs that are done.
+            epochs: Of how many; None or less than one where that is open.
+        """
+        if self.every_n_epochs is None:
+            return done == epochs or done % max(1, -(-(epochs or 0) // _TIMES)) == 0
+        return done % self.every_n_epochs == 0
+
     def passes(self, n_train: int, n_evaluation: int) -> float:
         """How much one measurement computes, in forward passes of one image; 0 where that is not what takes time.
 
@@ -227,13 +245,14 @@ class Probe(Callback):
         """Runs :meth:`check` and :meth:`prepare` before anything else happens."""
         if stage != "predict":
             with self._timed(), _undisturbed(pl_module):
+                check_names(trainer.callbacks)  # type: ignore[attr-defined]  # Trainer sets it in a connector
                 subject = _subject(self, trainer, pl_module)
                 self.check(subject.prospect)
                 self.prepare(subject)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measures after training epochs; validation of the epoch is over by then."""
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        if self.is_due(trainer.current_epoch + 1, trainer.max_epochs):
             self._run(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -273,6 +292,24 @@ def readings(name: str, estimate: Estimate) -> Readings:
     if estimate.stderr is not None:
         entries[f"{name}_stderr"] = estimate.stderr
     return entries
+
+
+def check_names(callbacks: Iterable[Callback]) -> None:
+    """Refuse probes of which one would write over what another has logged.
+
+    Raises:
+        InputError: Which two, and the name.
+    """
+    seen: dict[str, tuple[Probe, object]] = {}
+    for probe in callbacks:
+        for name, deciding in probe.logs().items() if isinstance(probe, Probe) else ():
+            first, before = seen.setdefault(name, (probe, deciding))
+            if before != deciding:
+                names = " and ".join(dict.fromkeys(type(each).__name__ for each in (first, probe)))
+                raise InputError(
+                    f"two callbacks ({names}) log {name} with different options, and one would write over the other: "
+                    "give both the same options, or take one out"
+                )
 
 
 def check_neighbors(estimators: Collection[str], k: int, n: int, what: str, option: str) -> None:

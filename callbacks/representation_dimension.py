@@ -1,6 +1,6 @@
 """d_repr: how many degrees of freedom a network's representation of the training images has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -27,7 +27,7 @@ class RepresentationDimension(Probe):
         max_samples: Use at most so many training images (a seeded choice); default all.
         seed: Seed of that choice.
         batch_size: Images per forward pass.
-        every_n_epochs: Measure after every so many epochs.
+        every_n_epochs: Measure after every so many epochs; null about twenty times in a run, and after the last.
 
     Raises:
         InputError: Unknown layer, or too few training images for k.
@@ -41,7 +41,7 @@ class RepresentationDimension(Probe):
         max_samples: int | None = None,
         seed: int = 0,
         batch_size: int = 100,
-        every_n_epochs: int = 1,
+        every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(every_n_epochs)
         if isinstance(layers, str) and layers != "profile":
@@ -64,6 +64,12 @@ class RepresentationDimension(Probe):
         available = min(prospect.n_train, self.max_samples or prospect.n_train)
         option = "n_train" if available == prospect.n_train else "max_samples"
         check_neighbors(self.estimators, self.k, available, "training", option)
+
+    def logs(self) -> Mapping[str, object]:
+        """Names of all layers and estimators; those of a profile depend on the network."""
+        layers = [_PENULTIMATE] if self.layers == "profile" else self.layers
+        deciding = self.k, self.max_samples, self.seed
+        return {f"repr/{layer}/d_{estimator}": deciding for layer in layers for estimator in self.estimators}
 
     def measure(self, subject: Subject) -> Readings:
         """Dimension of every chosen layer, one layer in memory at a time."""

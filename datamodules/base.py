@@ -1,5 +1,6 @@
 """The data module that every data set shares: table → task → split → subset → pixels."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.augmentation import Augmentation
 from datamodules.batches import EvalBatches, TrainBatches
 from datamodules.class_names import names_of_task
 from datamodules.images import ImageSet, resize, set_channels
@@ -21,10 +24,11 @@ from datamodules.levels import by_maximum
 from datamodules.preparation.prepare import obtained, prepare, read_summary
 from datamodules.preparation.recipe import Protocol, Recipe
 from datamodules.recipes import make_recipe, recipe_class
+from datamodules.room import room
 from datamodules.splits import Rows, reference_sample, split_as_reference, split_by_group, training_subset
 from datamodules.tables import ImageTable, Sample, exists, write_table
 from datamodules.tasks import Classes, class_pair, task_labels
-from metrics import InputError, require_at_least
+from metrics import InputError, require_at_least, seed_of
 
 Domain = Literal["natural", "medical"]
 
@@ -32,6 +36,8 @@ _DEFAULT_REFERENCE = 1000
 _MIN_SIDE = 8
 _EVAL_BATCH = 100
 _DEFAULT_BATCH = 40
+_CHUNK = 64  # images that are read and resampled at a time
+_GIGABYTE = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +95,9 @@ class TableDataModule(LightningDataModule):
         image_size: Side in pixels that images are resampled to (bilinear).
         channels: keep, 1 (grey) or 3 (colour).
         antialias: Average over source pixels when shrinking.
+        memory_limit: Gigabytes that the chosen images may take in memory; what is more lies in a temporary file beside the
+            table and is read as it is needed.
+        augmentation: What is changed at random in training batches; default nothing.
         batch_size: Training images per step and process; default as in the paper for the backbone.
         global_batch: Whether batch_size counts the images of a step on all processes together, so that a run trains
             alike on any number of them.
@@ -131,6 +140,8 @@ class TableDataModule(LightningDataModule):
     image_size: int = 224
     channels: Literal["keep", 1, 3] = "keep"
     antialias: bool = True
+    memory_limit: float = 8.0
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009  # frozen
     batch_size: int | None = None
     global_batch: bool = False
     split_seed: int = 0
@@ -144,6 +155,10 @@ class TableDataModule(LightningDataModule):
             raise InputError(f"image_size={self.image_size} is too small: choose at least {_MIN_SIDE} pixels")
         if self.batch_size is not None and self.batch_size < 2:
             raise InputError(f"batch_size={self.batch_size} is too small: batch normalisation needs at least 2 images")
+        if self.augmentation.shift >= self.image_size:
+            raise InputError(
+                f"augmentation.shift={self.augmentation.shift} moves images of {self.image_size} pixels out"
+            )
         require_at_least(
             0, pair=self.pair, split_seed=self.split_seed, subset_seed=self.subset_seed, pair_seed=self.pair_seed
         )
@@ -254,7 +269,9 @@ class TableDataModule(LightningDataModule):
             return
         plan = self.plan()
         self.classes = plan.classes
-        self._sets = {part: self._load(plan, rows) for part, rows in plan.rows.items()}
+        size = math.prod(plan.input_shape) * sum(map(len, plan.rows.values()))
+        place = plan.table.folder if size > self.memory_limit * _GIGABYTE else None
+        self._sets = {part: self._load(plan, rows, place) for part, rows in plan.rows.items()}
         self._num_classes = plan.num_classes
         self._class_names = names_of_task(self, plan)[0]
 
@@ -303,7 +320,7 @@ class TableDataModule(LightningDataModule):
         batches = TrainBatches(
             self.train_set,
             size if self.global_batch else size * processes,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),  # what seed_everything was given
+            seed=_seed(),
             processes=processes,
             process=process,
         )
@@ -333,8 +350,12 @@ class TableDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
-        """Turns 8-bit images into floats in [0, 1], on the device."""
-        return {**batch, "image": batch["image"].float() / 255}
+        """Turns 8-bit images into floats in [0, 1], on the device, after what training changes in them at random."""
+        images = batch["image"]
+        if self.augmentation and self.trainer is not None and self.trainer.training:
+            epoch = self.trainer.current_epoch
+            images = self.augmentation(images, [seed_of(_seed(), epoch, image) for image in batch["index"].tolist()])
+        return {**batch, "image": images.float() / 255}
 
     def _ready(self) -> dict[str, ImageSet]:
         if not self._sets:
@@ -369,25 +390,31 @@ class TableDataModule(LightningDataModule):
         summary = read_summary(self.table_folder)
         return summary is not None and summary["options"].get("protocol") == "reference"
 
-    def _load(self, plan: Plan, rows: Rows) -> ImageSet:
-        table = plan.table
+    def _load(self, plan: Plan, rows: Rows, place: Path | None) -> ImageSet:
+        images = room((len(rows), *plan.input_shape), place)
+        constant: list[int] = []
+        for start in range(0, len(rows), _CHUNK):
+            some = rows[start : start + _CHUNK]
+            raw = torch.from_numpy(self._pixels(plan.table, some))
+            flat = raw.flatten(1)
+            constant += some[(flat == flat[:, :1]).all(dim=1).numpy()].tolist()
+            resized = resize(raw, self.image_size, antialias=self.antialias)
+            images[start : start + _CHUNK] = set_channels(resized, plan.input_shape[0])
+        if constant:
+            raise InputError(
+                f"{len(constant)} of {len(rows)} images in {plan.table.folder} are constant "
+                f"(first: row {constant[0]}): they show nothing; leave them out of the table"
+            )
+        labels, groups = plan.labels[rows], plan.table.groups[rows]
+        return ImageSet(images, torch.from_numpy(labels), torch.from_numpy(rows), torch.from_numpy(groups))
+
+    def _pixels(self, table: ImageTable, rows: Rows) -> NDArray[np.uint8]:
+        """Images as the table holds them, on the scale of the protocol."""
         pixels = table.images[rows]
         if self.protocol == "reference" and not self._is_scaled:
             for i, image in enumerate(pixels):
                 pixels[i] = by_maximum(image)
-        raw = torch.from_numpy(pixels)
-        flat = raw.flatten(1)
-        constant = np.flatnonzero((flat == flat[:, :1]).all(dim=1).numpy())
-        if len(constant):
-            raise InputError(
-                f"{len(constant)} of {len(rows)} images in {table.folder} are constant "
-                f"(first: row {rows[constant[0]]}): they show nothing; leave them out of the table"
-            )
-        images = resize(raw, self.image_size, antialias=self.antialias)
-        if self.channels != "keep":
-            images = set_channels(images, self.channels)
-        labels, groups = plan.labels[rows], table.groups[rows]
-        return ImageSet(images, torch.from_numpy(labels), torch.from_numpy(rows), torch.from_numpy(groups))
+        return pixels
 
     def _in_order(self, images: ImageSet) -> DataLoader[dict[str, Tensor]]:
         processes, process = self._place()
@@ -396,6 +423,11 @@ class TableDataModule(LightningDataModule):
     def _place(self) -> tuple[int, int]:
         """How many processes there are, and which of them this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def _seed() -> int:
+    """What seed_everything was given."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
 
 def _loader(images: ImageSet, batches: TrainBatches | EvalBatches) -> DataLoader[dict[str, Tensor]]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch.utils.data import DistributedSampler
 
 from datamodules.images import PADDING, ImageSet
-from metrics import InputError
+from metrics import InputError, seed_of
 
 _LEAST = 2  # images of a process at a step: batch normalisation fails on one
 
@@ -39,9 +38,8 @@ class TrainBatches(DistributedSampler[ImageSet]):
                 f"{min(len(images), step_size)} {few} are too few for {processes} processes: each needs {_LEAST} "
                 "at every step; raise n_train and batch_size, or lower --trainer.devices"
             )
-        # DistributedSampler adds the epoch to its seed: spread seeds, lest seed 0 in epoch 1 be seed 1 in epoch 0.
-        spread = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        super().__init__(images, num_replicas=processes, rank=process, seed=spread)
+        # Spread, since DistributedSampler's seeds are meant to have the epoch added.
+        super().__init__(images, num_replicas=processes, rank=process, seed=seed_of(seed))
         self._n, self._step_size = len(images), step_size
 
     def __iter__(self) -> Iterator[list[int]]:  # type: ignore[override]  # lists of indices, not indices

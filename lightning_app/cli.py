@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from callbacks import Probe, SplitCheck
 from datamodules import TableDataModule
+from lightning_app.allocator import keep_memory
 from lightning_app.checkpoints import RowThenCheckpoint, WholeCheckpoints
 from lightning_app.costs import Costs
 from lightning_app.grids import Block, check_grids
@@ -66,6 +67,7 @@ def start(args: list[str] | dict[str, Any], kind: "type[SuiteCLI] | None" = None
         InputError: The user's mistake, wherever it was found.
     """
     silence_libraries()
+    keep_memory()
     with mistakes_in_one_line():
         return (kind or SuiteCLI)(
             ImageClassifier,

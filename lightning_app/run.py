@@ -39,6 +39,7 @@ _NOT_IDENTITY = (
     "runs",
     "rerun",
     "verbose",
+    "data.init_args.memory_limit",
     "trainer.default_root_dir",
     "trainer.enable_checkpointing",
     "trainer.enable_model_summary",

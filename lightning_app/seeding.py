@@ -2,9 +2,10 @@
 
 import os
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from metrics import seed_of
 
 
 class SeededEpochs(Callback):
@@ -18,5 +19,4 @@ class SeededEpochs(Callback):
         """Seeds torch's generators, on the CPU and on every device."""
         seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything
         if seed is not None:
-            entropy = [int(seed), trainer.current_epoch, trainer.global_rank]
-            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+            torch.manual_seed(seed_of(int(seed), trainer.current_epoch, trainer.global_rank))

@@ -27,6 +27,7 @@ from metrics.outcomes import Outcomes, outcomes
 from metrics.ranks import Progress, map_shared, n_processes
 from metrics.robustness import Robustness, attacked_outcomes, robustness
 from metrics.sampling import balanced_sample
+from metrics.seeds import seed_of
 from metrics.split_audit import GroupLeak, SplitAudit, TwinLeak, audit_split, check_near
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "outcomes",
     "require_at_least",
     "robustness",
+    "seed_of",
     "sharpest_pairs",
     "sharpness_bound",
     "sharpness_curve",

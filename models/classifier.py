@@ -1,11 +1,11 @@
 """The LightningModule that trains a backbone to classify images."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from metrics import InputError
+from metrics import InputError, seed_of
 from models.adversarial_training import AdversarialTraining
 from models.backbones import PENULTIMATE, Backbone
 
@@ -51,6 +51,8 @@ class ImageClassifier(LightningModule):
         lr_scheduler: Learning-rate schedule; default none.
         adversarial_training: Train on attacked images, e.g. {attack: fgsm, eps: 4}; default off. train/loss and
             train/acc are then those of the attacked images.
+        compiled: Train through torch.compile: slower for a minute, then faster, mostly on GPUs; sums are rounded in
+            another order. What is measured is not compiled.
 
     Raises:
         InputError: As :class:`models.backbones.Backbone`, or std that is not positive.
@@ -72,6 +74,7 @@ class ImageClassifier(LightningModule):
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
         adversarial_training: AdversarialTraining = _NO_ATTACK,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         if not std > 0:
@@ -89,6 +92,7 @@ class ImageClassifier(LightningModule):
         self.mean, self.std = mean, std
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.adversarial_training = adversarial_training
+        self.compiled = compiled
         # torchmetrics weigh by samples: exact over batches of any size and any number of processes.
         self.scores = nn.ModuleDict()
         for stage in _STAGES:
@@ -148,7 +152,7 @@ class ImageClassifier(LightningModule):
         if self.adversarial_training.attack is not None:
             seeds = self._image_seeds(batch["index"])
             images = self.adversarial_training.attacked(self, images, batch["label"], seeds)
-        logits = self(images)
+        logits = self._compiled_forward(images) if self.compiled else self(images)
         losses = F.cross_entropy(logits.float(), batch["label"], reduction="none")
         self._score("train", logits, losses, batch["label"])
         return _mean_over_processes(losses)
@@ -203,6 +207,10 @@ class ImageClassifier(LightningModule):
             listed = ", ".join(f"{key}={theirs.get(key)} (here {self.architecture[key]})" for key in different)
             raise InputError(f"the checkpoint is of another model: {listed}; give the options that it was trained with")
 
+    @cached_property
+    def _compiled_forward(self) -> Callable[[Tensor], Tensor]:
+        return torch.compile(self.forward)
+
     def _normalized(self, images: Tensor) -> Tensor:
         """Pixels as the network takes them, in its own precision."""
         return ((images - self.mean) / self.std).to(next(self.backbone.parameters()).dtype)
@@ -210,8 +218,7 @@ class ImageClassifier(LightningModule):
     def _image_seeds(self, index: Tensor) -> list[int]:
         """A seed for each image of a batch, of the run and the epoch: whatever the batch, the process or a restart."""
         run = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what seed_everything was given
-        entropy = ([run, self.current_epoch, image] for image in index.tolist())
-        return [int(np.random.SeedSequence(numbers).generate_state(1)[0]) for numbers in entropy]
+        return [seed_of(run, self.current_epoch, image) for image in index.tolist()]
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         real = batch["index"] >= 0

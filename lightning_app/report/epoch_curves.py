@@ -18,7 +18,7 @@ from lightning_app.report.words import signed
 _D = "repr/d_mle"
 _SHARES = np.arange(101) / 100  # of training; 1 is its last epoch
 _WHERE = "d_repr over epochs"
-_MEND = "The callback RepresentationDimension logs d_repr at every epoch."
+_MEND = "The callback RepresentationDimension logs d_repr as a run trains."
 
 
 def over_epochs(curves: pd.DataFrame, runs: pd.DataFrame, no_curves: str) -> Section:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback
 
 from callbacks import Probe
-from callbacks.probe import Prospect
+from callbacks.probe import Prospect, check_names
 from datamodules import ImageTable, TableDataModule
 from datamodules.tables import exists
 from lightning_app.cli import mistakes_in_one_line
@@ -165,14 +165,20 @@ class _Checker:
             network = self._once(["model", model], "model", partial(self._network, model))
         except InputError as mistake:
             yield str(mistake)
+        probes = []
         for entry in as_list(cell.config["trainer"]["callbacks"]):
             try:
                 probe = self._once(["callback", entry], _name(entry), partial(self._made, "callback", entry))
+                probes.append(probe)
                 if isinstance(probe, Probe) and network is not None and outlook.counts is not None:
                     prospect = _prospect(network, outlook.counts)
                     self._once(["check", entry, model, outlook.counts], _name(entry), partial(probe.check, prospect))
             except InputError as mistake:
                 yield str(mistake)
+        try:
+            check_names(probes)
+        except InputError as mistake:
+            yield str(mistake)
 
     def _outlook(self, data: TableDataModule) -> _Outlook:
         there = self.has_table(data)

@@ -167,7 +167,7 @@ def _work(config: Config, n_train: int, first: int, last: int) -> _Work:
     n_val, n_test = options["n_val"], options["n_test"]
     passed: float = n_val * (last - first) + n_test
     for probe in _probes(config["trainer"]["callbacks"]):
-        times = last // probe.every_n_epochs - first // probe.every_n_epochs
+        times = sum(probe.is_due(done, config["trainer"]["max_epochs"]) for done in range(first + 1, last + 1))
         passed += times * probe.passes(n_train, n_val or n_test)
         if n_test:
             passed += probe.passes(n_train, n_test)

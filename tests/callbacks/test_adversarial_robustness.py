@@ -138,11 +138,18 @@ def test_a_seeded_choice_of_images(tiny_table: ImageTable) -> None:
         ({"step_size": 3.0}, "step_size=3 "),
         ({"steps": 0}, "steps=0"),
         ({"n_images": 0}, "n_images=0"),
+        ({"eps": [2, 2.0000001]}, "2.0000001.*six digits"),
     ],
 )
 def test_options_are_checked_at_once(options: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         AdversarialRobustness(**options)
+
+
+def test_what_is_given_twice_counts_once() -> None:
+    probe = AdversarialRobustness(["fgsm", "pgd", "fgsm"], eps=[2, 4, 2.0])
+    assert [attack.name for attack in probe.attacks] == ["fgsm", "pgd"]
+    assert probe.eps == (2, 4)
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])

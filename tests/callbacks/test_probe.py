@@ -99,7 +99,7 @@ def test_weights_are_those_of_a_run_without_probes(
 
 @pytest.mark.slow
 def test_weights_of_a_vgg(tiny_table: ImageTable) -> None:
-    sizes = {"image_size": 32, "n_train": 12, "n_val": 4, "batch_size": 6}
+    sizes = {"image_size": 32, "n_train": 12, "n_val": 4, "batch_size": 12}
     _, expected, expected_optimizer = train(tiny_table, [], 2, "vgg11", {}, **sizes)
     _, weights, optimizer = train(tiny_table, all_probes(n_images=4, layer="features.4"), 2, "vgg11", {}, **sizes)
     assert equal(weights, expected)

@@ -255,7 +255,7 @@ def test_misspelt_key_in_the_file_is_named(key: str, config: Path, capsys: pytes
 def test_probe_that_cannot_measure_leaves_nothing(
     option: str, expected: str, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["fit", "--config", str(config), "--trainer.callbacks+", "AdversarialRobustness", option]
+    argv = ["fit", "--config", str(config), "--trainer.callbacks+", "MinimalRadius", option]
     assert expected in mistake(capsys, *argv)
     assert not Path("runs/test").exists()  # values measured before stay in runs/.properties
 

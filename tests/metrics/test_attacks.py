@@ -16,8 +16,10 @@ from metrics import (
     NORMS,
     Attack,
     AttackName,
+    Frozen,
     InputError,
     Norm,
+    adversarial,
     adversarial_images,
     check_eps,
     frozen_copy,
@@ -399,6 +401,32 @@ def test_every_part_of_auto_lowers_the_margin(stage: torch_attacks.Stage, norm: 
     radius = 0.3 if norm == "linf" else 3.0
     moved = stage(frozen_copy(model), images, labels, radius, norm, range(6))
     assert (margins(moved) < margins(images)).all()
+
+
+def test_every_part_of_auto_is_given_the_images_that_stand_with_their_own_seeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[tuple[float, Tensor, Tensor, list[int]]] = []
+
+    def noted(
+        network: Frozen, images: Tensor, labels: Tensor, radius: float, norm: Norm, seeds: Sequence[int]
+    ) -> Tensor:
+        given.append((radius, images, labels, list(seeds)))
+        return images
+
+    monkeypatch.setattr(adversarial, "STAGES", (noted,))
+    model, images = _linear(2), _images(30)
+    labels = model(images).argmax(dim=1)
+    assault = adversarial.Assault(Attack("auto", steps=1), model, images, labels, seeds=range(500, 530))
+    which = torch.tensor([21, 3, 17, 8, 26, 11, 4])
+    radius = torch.tensor([1e-6, 2e-6, 1.0, 1e-6, 2e-6, 1e-6, 1.0], dtype=torch.float64)
+    found = assault.at(radius, which)
+    assert found.outcomes.correct.tolist() == [True, True, False, True, True, True, False]
+    assert {strength: seeds for strength, _, _, seeds in given} == {1e-6: [521, 508, 511], 2e-6: [503, 526]}
+    for _, attacked, named, seeds in given:
+        places = torch.tensor(seeds) - 500
+        assert torch.equal(attacked, images[places])
+        assert torch.equal(named, labels[places])
 
 
 def test_auto_finds_what_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,21 @@ def test_on_a_linear_model_it_is_the_distance_to_the_nearest_boundary(
     np.testing.assert_allclose(found, 255 * expected, rtol=close)
 
 
+@both_norms
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_it_is_nowhere_larger_than_along_the_direction_of_fgsm(norm: Norm, classes: int) -> None:
+    model, images = curved(classes), some_images(60)
+    labels = answers(model, images)
+    along = torch.full((len(images),), torch.inf, dtype=torch.float64)
+    strengths = np.linspace(0, 0.6, 301)[1:]
+    for strength in reversed(strengths):
+        moved = adversarial_images(model, images, labels, attack=Attack("fgsm", norm), eps=255 * strength)
+        along[answers(model, moved) != labels] = strength
+    assert along.isfinite().sum() > 20
+    radii = minimal_radius(model, images, labels, attack=Attack("fgsm", norm)) / 255
+    assert (radii <= along + 1e-9).all()
+
+
 def test_in_l2_a_round_boundary_is_reached_straight() -> None:
     # Inside a ball around the middle: the distance to its surface is its radius less the distance to the middle.
     class Ball(nn.Module):

@@ -279,3 +279,27 @@ def test_bf16_mixed_precision_trains(backbone: str) -> None:
 def test_std_must_be_positive(std: float) -> None:
     with pytest.raises(InputError, match=f"std={std:g}"):
         make_model(std=std)
+
+
+def test_a_compiled_model_trains_to_the_same_weights_and_measures_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compiled(function, backend=backend))
+    weights = []
+    for option in (False, True):
+        model = make_model("test_vit", optimizer=lambda p: torch.optim.SGD(p, lr=0.05), compiled=option)
+        trainer = make_trainer(max_epochs=2)
+        trainer.fit(model, loader(make_batches([4, 4])), loader(make_batches([4], seed=1)))
+        assert bool(graphs) is option
+        made = len(graphs)
+        trainer.test(model, loader(make_batches([4], seed=2)), verbose=False)
+        assert len(graphs) == made
+        weights.append(model.state_dict())
+    assert list(weights[0]) == list(weights[1])
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-5, atol=1e-6)

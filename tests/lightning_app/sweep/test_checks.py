@@ -156,6 +156,10 @@ def test_cells_that_can_run_are_left_alone(tiny_table: ImageTable) -> None:
         ({"probes": [_probe("AdversarialRobustness", n_images=13)]}, "n_images=13 is more than the 12 evaluation"),
         ({"probes": _probe("AdversarialRobustness", eps=[0])}, "eps=0 "),
         ({"probes": _probe("AdversarialRobustness"), "options": {"n_val": 0, "n_test": 0}}, "no images to attack"),
+        (
+            {"probes": [_probe("MinimalRadius", n_images=n) for n in (5, 6)]},
+            r"two callbacks \(MinimalRadius\) log robust/radius with different options",
+        ),
         ({"probes": [_probe("lightning.pytorch.callbacks.Timer", interval="week")]}, "week"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(write_grid: W
     assert code == 0, err
     rng = random.Random(0)
     kills = 0
-    while kills < 3:
+    while kills < 2:
         with sweeping(file, "--runs", "killed") as process:
             seen = starts("killed")
             while starts("killed") == seen and process.poll() is None:
