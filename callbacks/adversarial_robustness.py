@@ -94,11 +94,11 @@ class AdversarialRobustness(AttackProbe):
 
     def logs(self) -> Mapping[str, object]:
         """Names of the unattacked images, and of every attack at every ε."""
-        named = {
-            f"robust/{attack.label}_{eps:g}": (deciding(attack), eps) for attack in self.attacks for eps in self.eps
-        }
+        shared = self.precision, self.with_loss, self.chosen
         return {"robust/clean": self.chosen} | {
-            name: (attacked, self.precision, self.with_loss, self.chosen) for name, attacked in named.items()
+            f"robust/{attack.label}_{eps:g}": (deciding(attack), eps, shared)
+            for attack in self.attacks
+            for eps in self.eps
         }
 
     def passes(self, n_train: int, n_evaluation: int) -> float:

@@ -301,8 +301,8 @@ def check_names(callbacks: Iterable[Callback]) -> None:
         InputError: Which two, and the name.
     """
     seen: dict[str, tuple[Probe, object]] = {}
-    for probe in callbacks:
-        for name, deciding in probe.logs().items() if isinstance(probe, Probe) else ():
+    for probe in (each for each in callbacks if isinstance(each, Probe)):
+        for name, deciding in probe.logs().items():
             first, before = seen.setdefault(name, (probe, deciding))
             if before != deciding:
                 names = " and ".join(dict.fromkeys(type(each).__name__ for each in (first, probe)))

@@ -18,7 +18,7 @@ class Augmentation:
 
     Args:
         flip: Mirror images left to right, each with probability 1/2. Not for digits, nor where sides mean something.
-        shift: Move images by up to so many pixels up or down and left or right; what comes in is mirrored at the border.
+        shift: Move images by up to so many pixels, in both directions; what comes in is mirrored at the border.
 
     Raises:
         InputError: A negative shift.

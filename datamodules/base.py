@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,14 +19,14 @@ from torch.utils.data import DataLoader
 from datamodules.augmentation import Augmentation
 from datamodules.batches import EvalBatches, TrainBatches
 from datamodules.class_names import names_of_task
-from datamodules.images import ImageSet, resize, set_channels
+from datamodules.images import ImageSet, LateImageSet, resize, set_channels
 from datamodules.levels import by_maximum
 from datamodules.preparation.prepare import obtained, prepare, read_summary
 from datamodules.preparation.recipe import Protocol, Recipe
 from datamodules.recipes import make_recipe, recipe_class
 from datamodules.room import room
 from datamodules.splits import Rows, reference_sample, split_as_reference, split_by_group, training_subset
-from datamodules.tables import ImageTable, Sample, exists, write_table
+from datamodules.tables import ImageTable, Sample, exists, open_images, write_table
 from datamodules.tasks import Classes, class_pair, task_labels
 from metrics import InputError, require_at_least, seed_of
 
@@ -95,8 +95,8 @@ class TableDataModule(LightningDataModule):
         image_size: Side in pixels that images are resampled to (bilinear).
         channels: keep, 1 (grey) or 3 (colour).
         antialias: Average over source pixels when shrinking.
-        memory_limit: Gigabytes that the chosen images may take in memory; what is more lies in a temporary file beside the
-            table and is read as it is needed.
+        memory_limit: Gigabytes that the chosen images may take in memory; what is more lies in a temporary file beside
+            the table and is read as it is needed.
         augmentation: What is changed at random in training batches; default nothing.
         batch_size: Training images per step and process; default as in the paper for the backbone.
         global_batch: Whether batch_size counts the images of a step on all processes together, so that a run trains
@@ -271,7 +271,9 @@ class TableDataModule(LightningDataModule):
         self.classes = plan.classes
         size = math.prod(plan.input_shape) * sum(map(len, plan.rows.values()))
         place = plan.table.folder if size > self.memory_limit * _GIGABYTE else None
-        self._sets = {part: self._load(plan, rows, place) for part, rows in plan.rows.items()}
+        self._sets = {part: self._set(plan, rows, place) for part, rows in plan.rows.items()}
+        for part in ("train", "val", "test"):
+            self._sets[part].images  # noqa: B018  # now; the reference sample when somebody asks for it
         self._num_classes = plan.num_classes
         self._class_names = names_of_task(self, plan)[0]
 
@@ -390,27 +392,32 @@ class TableDataModule(LightningDataModule):
         summary = read_summary(self.table_folder)
         return summary is not None and summary["options"].get("protocol") == "reference"
 
-    def _load(self, plan: Plan, rows: Rows, place: Path | None) -> ImageSet:
-        images = room((len(rows), *plan.input_shape), place)
+    def _set(self, plan: Plan, rows: Rows, place: Path | None) -> ImageSet:
+        labels, groups = plan.labels[rows], plan.table.groups[rows]
+        whole = map(torch.from_numpy, (labels, rows, groups))
+        # Without the plan, whose table is mapped: what was read of that counts as this process's memory.
+        return LateImageSet(partial(self._load, plan.table.folder, plan.input_shape, rows, place), *whole)
+
+    def _load(self, table: Path, shape: tuple[int, int, int], rows: Rows, place: Path | None) -> Tensor:
+        mapped = open_images(table)
+        images = room((len(rows), *shape), place)
         constant: list[int] = []
         for start in range(0, len(rows), _CHUNK):
             some = rows[start : start + _CHUNK]
-            raw = torch.from_numpy(self._pixels(plan.table, some))
+            raw = torch.from_numpy(self._scaled(mapped[some]))
             flat = raw.flatten(1)
             constant += some[(flat == flat[:, :1]).all(dim=1).numpy()].tolist()
             resized = resize(raw, self.image_size, antialias=self.antialias)
-            images[start : start + _CHUNK] = set_channels(resized, plan.input_shape[0])
+            images[start : start + _CHUNK] = set_channels(resized, shape[0])
         if constant:
             raise InputError(
-                f"{len(constant)} of {len(rows)} images in {plan.table.folder} are constant "
+                f"{len(constant)} of {len(rows)} images in {table} are constant "
                 f"(first: row {constant[0]}): they show nothing; leave them out of the table"
             )
-        labels, groups = plan.labels[rows], plan.table.groups[rows]
-        return ImageSet(images, torch.from_numpy(labels), torch.from_numpy(rows), torch.from_numpy(groups))
+        return images
 
-    def _pixels(self, table: ImageTable, rows: Rows) -> NDArray[np.uint8]:
-        """Images as the table holds them, on the scale of the protocol."""
-        pixels = table.images[rows]
+    def _scaled(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Images of the table on the scale of the protocol."""
         if self.protocol == "reference" and not self._is_scaled:
             for i, image in enumerate(pixels):
                 pixels[i] = by_maximum(image)

@@ -1,7 +1,7 @@
 """Images in memory, ready to be measured or fetched a batch at a time."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +49,26 @@ class ImageSet(Dataset[dict[str, Tensor]]):
         digest.update(self.images.contiguous().numpy().tobytes())
         digest.update(self.labels.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+class LateImageSet(ImageSet):
+    """Images that are read when somebody looks at them.
+
+    Args:
+        read: Reads them, once.
+        labels: As of :class:`ImageSet`, and so
+        rows: and
+        groups: are.
+    """
+
+    def __init__(self, read: Callable[[], Tensor], labels: Tensor, rows: Tensor, groups: Tensor) -> None:
+        vars(self).update(_read=read, labels=labels, rows=rows, groups=groups)  # frozen
+
+    @cached_property
+    def images(self) -> Tensor:
+        """``(n, C, H, W)`` uint8."""
+        images: Tensor = vars(self)["_read"]()
+        return images
 
 
 def resize(images: Tensor, side: int, *, antialias: bool) -> Tensor:

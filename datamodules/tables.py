@@ -63,7 +63,7 @@ class ImageTable:
         if not exists(folder):
             raise InputError(f"no image table at {folder}: expected {IMAGES} and {MANIFEST} there")
         try:
-            images = np.lib.format.open_memmap(folder / IMAGES, mode="r")
+            images = open_images(folder)
             with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
                 names, rows = _lines(file.read())
         except (OSError, ValueError, EOFError, csv.Error) as error:
@@ -280,6 +280,12 @@ def _write_files(folder: Path, samples: Iterable[tuple[NDArray[np.uint8], Row]])
             raise InputError("no images: an image table needs at least one")
         images.seek(0)
         write_header(images, count, shape)
+
+
+def open_images(folder: Path) -> NDArray[np.uint8]:
+    """Map the images of a table: ``(N, C, H, W)``, read-only."""
+    images: NDArray[np.uint8] = np.lib.format.open_memmap(folder / IMAGES, mode="r")
+    return images
 
 
 def write_header(file: BinaryIO, count: int, shape: tuple[int, ...]) -> None:

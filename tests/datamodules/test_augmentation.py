@@ -69,14 +69,14 @@ class _Seen(LightningModule):
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen: dict[str, list[tuple[int, Tensor]]] = {"train": [], "val": [], "test": []}
 
-    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         self._keep("train", batch)
         return self.weight.square()
 
-    def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._keep("val", batch)
 
-    def test_step(self, batch: dict[str, Tensor], _: int) -> None:
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._keep("test", batch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
