@@ -24,9 +24,9 @@ class Augmentation:
         InputError: A negative shift.
 
     Example:
-        >>> image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 1, 4).expand(3, 1, 1, 4)
-        >>> Augmentation(flip=True)(image, seeds=[0, 1, 2])[:, 0, 0].tolist()
-        [[3, 2, 1, 0], [0, 1, 2, 3], [3, 2, 1, 0]]
+        >>> images = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 1, 4).expand(100, 1, 1, 4)
+        >>> Augmentation(flip=True)(images, seeds=range(100))[:, 0, 0].unique(dim=0).tolist()
+        [[0, 1, 2, 3], [3, 2, 1, 0]]
     """
 
     flip: bool = False

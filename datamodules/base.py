@@ -151,6 +151,8 @@ class TableDataModule(LightningDataModule):
     def __post_init__(self) -> None:
         """Checks the options; a subclass that checks its own calls this first."""
         super().__init__()
+        if isinstance(self.augmentation, Mapping):  # a configuration that no parser has read
+            self.augmentation = Augmentation(**self.augmentation)
         if self.image_size < _MIN_SIDE:
             raise InputError(f"image_size={self.image_size} is too small: choose at least {_MIN_SIDE} pixels")
         if self.batch_size is not None and self.batch_size < 2:
@@ -271,9 +273,7 @@ class TableDataModule(LightningDataModule):
         self.classes = plan.classes
         size = math.prod(plan.input_shape) * sum(map(len, plan.rows.values()))
         place = plan.table.folder if size > self.memory_limit * _GIGABYTE else None
-        self._sets = {part: self._set(plan, rows, place) for part, rows in plan.rows.items()}
-        for part in ("train", "val", "test"):
-            self._sets[part].images  # noqa: B018  # now; the reference sample when somebody asks for it
+        self._sets = {part: self._set(plan, part, place) for part in plan.rows}
         self._num_classes = plan.num_classes
         self._class_names = names_of_task(self, plan)[0]
 
@@ -392,11 +392,14 @@ class TableDataModule(LightningDataModule):
         summary = read_summary(self.table_folder)
         return summary is not None and summary["options"].get("protocol") == "reference"
 
-    def _set(self, plan: Plan, rows: Rows, place: Path | None) -> ImageSet:
-        labels, groups = plan.labels[rows], plan.table.groups[rows]
-        whole = map(torch.from_numpy, (labels, rows, groups))
+    def _set(self, plan: Plan, part: str, place: Path | None) -> ImageSet:
+        rows = plan.rows[part]
+        columns = map(torch.from_numpy, (plan.labels[rows], rows, plan.table.groups[rows]))
         # Without the plan, whose table is mapped: what was read of that counts as this process's memory.
-        return LateImageSet(partial(self._load, plan.table.folder, plan.input_shape, rows, place), *whole)
+        read = partial(self._load, plan.table.folder, plan.input_shape, rows, place)
+        if part == "reference":  # not every run looks at it
+            return LateImageSet(read, *columns)
+        return ImageSet(read(), *columns)
 
     def _load(self, table: Path, shape: tuple[int, int, int], rows: Rows, place: Path | None) -> Tensor:
         mapped = open_images(table)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from callbacks import Probe
 from lightning_app.record import Record
 
 _SHOWN = ("train/loss", "val/acc", "data/K_F", "data/d_mle", "repr/d_mle", "robust/fgsm_2/acc", "robust/pgd_2/acc")
@@ -65,8 +66,12 @@ class ProgressLine(ProgressBar):
         """Prints the epoch's line where there is no terminal."""
         if self._enabled and not sys.stderr.isatty():
             took = time.monotonic() - self._epoch_began
-            line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {_numbers(trainer)}  {took:.0f} s"
-            print(line, file=sys.stderr, flush=True)
+            numbers = _numbers(trainer, without=_resting(trainer))
+            print(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}  {took:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says that testing has begun."""
@@ -198,6 +203,15 @@ def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4g}"
 
 
-def _numbers(trainer: Trainer) -> str:
+def _numbers(trainer: Trainer, without: Collection[str] = ()) -> str:
     metrics = trainer.callback_metrics
-    return "  ".join(f"{name} {float(metrics[name]):.3g}" for name in _SHOWN if name in metrics)
+    shown = [name for name in _SHOWN if name in metrics and name not in without]
+    return "  ".join(f"{name} {float(metrics[name]):.3g}" for name in shown)
+
+
+def _resting(trainer: Trainer) -> set[str]:
+    """What was not measured in this epoch; what is known of it is of an earlier one."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Trainer sets it in a connector
+    probes = (each for each in callbacks if isinstance(each, Probe))
+    resting = (each for each in probes if not each.is_due(trainer.current_epoch + 1, trainer.max_epochs))
+    return {name for probe in resting for name in probe.readings}

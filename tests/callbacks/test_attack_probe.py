@@ -64,7 +64,7 @@ def test_the_judge_has_the_models_weights_in_single_precision_or_better(
     run("validate", data, probe, model=model)
     (batch,) = probe.batches
     assert {each.dtype for each in batch.model.parameters()} == {judge}
-    images = (data.val_set.images / 255).to(batch.images.dtype)
+    images = data.val_set.images.to(batch.images.dtype) / 255
     assert torch.equal(batch.images, images)
     with torch.no_grad():
         expected = copy.deepcopy(model).to(judge)(images)

@@ -56,7 +56,9 @@ def test_the_limit_is_that_of_all_parts_together(tiny_table: ImageTable, monkeyp
     monkeypatch.setattr("datamodules.base.room", noted)
     size = (40 + 20 + 100) * 12 * 12  # training, test and reference images
     for limit in (size, size - 1):
-        TableDataModule(str(tiny_table.folder), **SIZES, memory_limit=limit / 1e9).setup()  # type: ignore[arg-type]
+        data = TableDataModule(str(tiny_table.folder), **SIZES, memory_limit=limit / 1e9)  # type: ignore[arg-type]
+        data.setup()
+        assert data.reference_set.images.dtype == torch.uint8  # read now
     assert set(places[:4]) == {None}
     assert set(places[4:]) == {tiny_table.folder}
 
