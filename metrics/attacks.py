@@ -98,8 +98,10 @@ def check_batch(images: Tensor, seeds: Sequence[int] | None) -> list[int]:
         The seeds; by default 0, 1, 2, ….
 
     Raises:
-        InputError: Images that are not floating point in [0, 1], or not one seed per image.
+        InputError: No images, images that are not floating point in [0, 1], or not one seed per image.
     """
+    if not len(images):
+        raise InputError("there are no images to attack")
     if not images.is_floating_point() or not (images.min() >= 0 and images.max() <= 1):
         raise InputError(
             f"attacks need floating-point images in [0, 1], got {images.dtype} "

@@ -208,6 +208,8 @@ def _boundary(network: Frozen, images: Tensor, labels: Tensor, norm: Norm) -> tu
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         logits = network(leaf)
+        if logits.shape[1] < 2:
+            raise InputError("a network with one class is never wrong: a radius needs two")
         rivals = logits.detach().scatter(1, labels[:, None], -torch.inf)
         rivals = rivals.topk(min(_RIVALS, logits.shape[1] - 1), dim=1).indices
         gaps = (logits.gather(1, labels[:, None]) - logits.gather(1, rivals)).unbind(1)

@@ -252,3 +252,25 @@ def test_diverged_weights(tiny_table: ImageTable, layer: str) -> None:
 def test_readings_of_an_estimate() -> None:
     assert readings("x", Estimate(value=2.0, stderr=None, n_used=3)) == {"x": 2.0}
     assert readings("x", Estimate(value=2.0, stderr=0.5, n_used=3)) == {"x": 2.0, "x_stderr": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "due"),
+    [
+        (3, 7, [3, 6]),
+        (9, 7, []),
+        (None, 4, [1, 2, 3, 4]),
+        (None, 20, list(range(1, 21))),
+        (None, 30, list(range(2, 31, 2))),
+        (None, 50, [*range(3, 51, 3), 50]),
+        (None, 100, list(range(5, 101, 5))),
+    ],
+)
+def test_when_a_probe_measures(every: int | None, epochs: int, due: list[int]) -> None:
+    probe = RepresentationDimension(every_n_epochs=every)
+    assert [done for done in range(1, epochs + 1) if probe.is_due(done, epochs)] == due
+
+
+@pytest.mark.parametrize("epochs", [None, -1])
+def test_a_run_without_an_end_is_measured_at_every_epoch(epochs: int | None) -> None:
+    assert all(RepresentationDimension().is_due(done, epochs) for done in range(1, 50))

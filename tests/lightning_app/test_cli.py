@@ -120,6 +120,16 @@ def test_test_command_measures_the_weights_that_fit_left(fit: Fit, config: Path)
         assert tested[name] == pytest.approx(record[name], rel=1e-6), name
 
 
+def test_the_line_of_an_epoch_shows_what_was_measured_in_it(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probes = [{"class_path": "RepresentationDimension", "init_args": {"k": 5, "every_n_epochs": 2}}]
+    options = ["--trainer.max_epochs", "5", "--trainer.enable_progress_bar", "true", "--trainer.logger", "false"]
+    main(["fit", "--config", str(config), *options, "--trainer.callbacks", json.dumps(probes)])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == [f"{epoch}/5" for epoch in range(1, 6)]
+    assert all("train/loss" in line for line in lines)
+    assert ["repr/d_mle" in line for line in lines] == [False, True, False, True, False]
+
+
 def test_validate_command_uses_validation_images(fit: Fit, config: Path) -> None:
     record = fit()
     main(["validate", "--config", str(config)])

@@ -253,6 +253,12 @@ def test_strengths_that_mean_nothing_are_refused(eps: float, norm: Norm, allowed
         adversarial_images(_linear(2), _images(1), torch.tensor([0]), attack=Attack("fgsm", norm), eps=eps)
 
 
+@every_attack
+def test_no_images_are_refused(attack: AttackName) -> None:
+    with pytest.raises(InputError, match="no images to attack"):
+        adversarial_images(_linear(2), _images(0), _labels(0, 2), attack=Attack(attack), eps=8)
+
+
 def test_a_wrong_number_of_seeds_is_refused() -> None:
     with pytest.raises(InputError, match="3 seeds for 2 images"):
         adversarial_images(_linear(2), _images(2), _labels(2, 2), attack=Attack("pgd"), eps=8, seeds=range(3))

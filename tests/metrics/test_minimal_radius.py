@@ -313,6 +313,11 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
         minimal_radius(linear(2), given.pop("images"), given.pop("labels"), **given)
 
 
+def test_one_class_has_no_radius() -> None:
+    with pytest.raises(InputError, match="one class"):
+        minimal_radius(linear(1), some_images(3), torch.zeros(3, dtype=torch.int64), attack=Attack("fgsm"))
+
+
 def test_the_largest_radius_is_the_diagonal_of_the_cube() -> None:
     corners = torch.zeros(3, 5, 5), torch.full((3, 5, 5), 255.0)
     for norm in ("linf", "l2"):
