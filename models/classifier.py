@@ -197,7 +197,7 @@ class ImageClassifier(LightningModule):
         """Refuses the checkpoint of another model.
 
         Raises:
-            InputError: The checkpoint holds another network, and says which.
+            InputError: The checkpoint holds another network, and says which, or weights of another version's.
         """
         theirs = checkpoint.get("architecture")
         if theirs is None:
@@ -206,6 +206,16 @@ class ImageClassifier(LightningModule):
         if different:
             listed = ", ".join(f"{key}={theirs.get(key)} (here {self.architecture[key]})" for key in different)
             raise InputError(f"the checkpoint is of another model: {listed}; give the options that it was trained with")
+        shapes, own = (
+            {name: tensor.shape for name, tensor in state.items()}
+            for state in (checkpoint["state_dict"], self.state_dict())
+        )
+        if shapes != own:
+            name = next(name for name in (*own, *shapes) if shapes.get(name) != own.get(name))
+            raise InputError(
+                "the checkpoint was written by another version of this project, or of timm: its weights are not "
+                f"those of this {self.backbone.name} (first: {name}); use that version, or train anew"
+            )
 
     @cached_property
     def _compiled_forward(self) -> Callable[[Tensor], Tensor]:

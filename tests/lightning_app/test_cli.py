@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -288,6 +289,20 @@ def test_checkpoint_of_another_model_is_refused(fit: Fit, config: Path, capsys: 
         capsys, "test", "--config", str(config), "--ckpt_path", checkpoint, "--model.backbone", "test_byobnet"
     )
     assert "backbone=test_resnet (here test_byobnet)" in line
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_checkpoint_of_another_version_is_refused(
+    command: str, fit: Fit, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(fit()["folder"])
+    content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    content["state_dict"] = {name.replace("fc.", "head."): weight for name, weight in content["state_dict"].items()}
+    torch.save(content, "older.ckpt")
+    capsys.readouterr()
+    options = ["--config", str(config), "--ckpt_path", "older.ckpt", "--runs", "elsewhere"]
+    line = mistake(capsys, command, *options)
+    assert re.search(r"another version of this project.*first: backbone\.network\.fc\.\w+\); use that version", line)
 
 
 def test_damaged_checkpoint_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
