@@ -137,6 +137,7 @@ def test_two_nodes_find_and_learn_what_one_process_does(alone: Alone, tmp_path: 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         place = ["--master-addr", "127.0.0.1", "--master-port", str(unused.getsockname()[1])]
+    place += ["--log-dir", str(tmp_path / "logs")]
     options = ["--config", str(alone[0]), "--trainer.num_nodes", "2", "--trainer.devices", "1"]
     options += ["--runs", str(tmp_path / "runs")]
     commands = [
