@@ -15,7 +15,7 @@ from torch import Tensor
 
 from callbacks.adversarial_robustness import AdversarialRobustness
 from callbacks.attack_probe import AttackProbe, Batch, passes_at
-from callbacks.probe import Prospect, Readings, Subject
+from callbacks.probe import Prospect, Readings, Subject, probes_of
 from metrics import Assault, Attack, AttackName, InputError, Norm, Precision, check_eps, require_at_least
 
 _NEVER = 10**9  # epochs: while the network trains
@@ -165,7 +165,7 @@ class AttackPanels(AttackProbe):
 
 def _measured(trainer: Trainer) -> Iterator[tuple[Attack, dict[float, tuple[float, float]]]]:
     """Accuracy by ε, and its standard error, of every attack that was measured on the network as it is now."""
-    for probe in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
+    for probe in probes_of(trainer):
         if not isinstance(probe, AdversarialRobustness) or not probe.readings:
             continue
         if trainer.state.fn == TrainerFn.FITTING and not probe.is_due(trainer.current_epoch, trainer.max_epochs):

@@ -164,7 +164,7 @@ class Subject:
             batch = positions[start : start + batch_size]
             pixels = images.images[batch].to(self.model.device).to(dtype) / 255
             parts.append(compute(pixels, images.labels[batch].to(self.model.device), batch.tolist()))
-            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
+            for callback in callbacks_of(self.trainer):
                 if hasattr(callback, "on_probe_batch_end"):  # whoever watches whether the run still moves
                     callback.on_probe_batch_end(self.trainer)
         result = {}
@@ -245,7 +245,7 @@ class Probe(Callback):
         """Runs :meth:`check` and :meth:`prepare` before anything else happens."""
         if stage != "predict":
             with self._timed(), _undisturbed(pl_module):
-                check_names(trainer.callbacks)  # type: ignore[attr-defined]  # Trainer sets it in a connector
+                check_names(callbacks_of(trainer))
                 subject = _subject(self, trainer, pl_module)
                 self.check(subject.prospect)
                 self.prepare(subject)
@@ -292,6 +292,17 @@ def readings(name: str, estimate: Estimate) -> Readings:
     if estimate.stderr is not None:
         entries[f"{name}_stderr"] = estimate.stderr
     return entries
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """The callbacks of a trainer."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Trainer sets it in a connector
+    return callbacks
+
+
+def probes_of(trainer: Trainer) -> list[Probe]:
+    """The probes among the callbacks of a trainer."""
+    return [each for each in callbacks_of(trainer) if isinstance(each, Probe)]
 
 
 def check_names(callbacks: Iterable[Callback]) -> None:

@@ -20,7 +20,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from callbacks import Probe, SplitCheck
+from callbacks import SplitCheck
+from callbacks.probe import probes_of
 from datamodules import TableDataModule
 from lightning_app.allocator import keep_memory
 from lightning_app.checkpoints import RowThenCheckpoint, WholeCheckpoints
@@ -371,9 +372,8 @@ class _Recorded:
         for row in self.cli._log.rows:
             numbers |= row
         numbers.pop("epoch", None)
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
-            if isinstance(callback, Probe):
-                numbers |= callback.readings  # in full precision; loggers see float32
+        for probe in probes_of(self.trainer):
+            numbers |= probe.readings  # in full precision; loggers see float32
         numbers |= self.cli._costs.account(self.trainer)
         record = make_record(self.run, self._facts(), numbers)
         for logger in self.trainer.loggers:

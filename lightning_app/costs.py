@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks import Probe
+from callbacks.probe import probes_of
 
 _KIB_PER_MB = 1e6 / 1024
 
@@ -116,10 +116,9 @@ def _peak() -> float:
 
 def _by_probe(trainer: Trainer) -> dict[str, float]:
     found: dict[str, float] = {}
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer sets it in a connector
-        if isinstance(callback, Probe):
-            name = type(callback).__name__
-            found[name] = found.get(name, 0.0) + callback.seconds
+    for probe in probes_of(trainer):
+        name = type(probe).__name__
+        found[name] = found.get(name, 0.0) + probe.seconds
     return found
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from callbacks import Probe
+from callbacks.probe import probes_of
 from lightning_app.record import Record
 
 _SHOWN = ("train/loss", "val/acc", "data/K_F", "data/d_mle", "repr/d_mle", "robust/fgsm_2/acc", "robust/pgd_2/acc")
@@ -211,7 +211,5 @@ def _numbers(trainer: Trainer, without: Collection[str] = ()) -> str:
 
 def _resting(trainer: Trainer) -> set[str]:
     """What was not measured in this epoch; what is known of it is of an earlier one."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Trainer sets it in a connector
-    probes = (each for each in callbacks if isinstance(each, Probe))
-    resting = (each for each in probes if not each.is_due(trainer.current_epoch + 1, trainer.max_epochs))
+    resting = (each for each in probes_of(trainer) if not each.is_due(trainer.current_epoch + 1, trainer.max_epochs))
     return {name for probe in resting for name in probe.readings}
